@@ -1,0 +1,254 @@
+using System.Buffers.Binary;
+
+namespace IotTcpGateway.Protocol;
+
+/// <summary>One value of a DATA frame. The value lies in the body it was read from.</summary>
+public readonly ref struct DataRecord
+{
+    /// <summary>The channel's number.</summary>
+    public required ushort Channel { get; init; }
+
+    /// <summary>The type of the value.</summary>
+    public required ValueType Type { get; init; }
+
+    /// <summary>Offset in ms from the frame's base time.</summary>
+    public required uint OffsetMilliseconds { get; init; }
+
+    /// <summary>The value's bytes, without the length that text and bytes have before them.</summary>
+    public required ReadOnlySpan<byte> Value { get; init; }
+
+    /// <summary>The value of a bool.</summary>
+    public bool AsBool() => Value[0] != 0;
+
+    /// <summary>The value of any signed integer type.</summary>
+    public long AsSigned() => Type switch
+    {
+        ValueType.I8 => (sbyte)Value[0],
+        ValueType.I16 => BinaryPrimitives.ReadInt16LittleEndian(Value),
+        ValueType.I32 => BinaryPrimitives.ReadInt32LittleEndian(Value),
+        _ => BinaryPrimitives.ReadInt64LittleEndian(Value),
+    };
+
+    /// <summary>The value of any unsigned integer type.</summary>
+    public ulong AsUnsigned() => Type switch
+    {
+        ValueType.U8 => Value[0],
+        ValueType.U16 => BinaryPrimitives.ReadUInt16LittleEndian(Value),
+        ValueType.U32 => BinaryPrimitives.ReadUInt32LittleEndian(Value),
+        _ => BinaryPrimitives.ReadUInt64LittleEndian(Value),
+    };
+
+    /// <summary>The value of an f32.</summary>
+    public float AsSingle() => BinaryPrimitives.ReadSingleLittleEndian(Value);
+
+    /// <summary>The value of an f64.</summary>
+    public double AsDouble() => BinaryPrimitives.ReadDoubleLittleEndian(Value);
+}
+
+/// <summary>What is wrong with a DATA body.</summary>
+public enum DataFault
+{
+    /// <summary>Nothing.</summary>
+    None,
+
+    /// <summary>There is no base time or no record.</summary>
+    Empty,
+
+    /// <summary>A record ends early.</summary>
+    EndsEarly,
+
+    /// <summary>A value type is unknown.</summary>
+    UnknownValueType,
+
+    /// <summary>A bool is neither 0 nor 1.</summary>
+    BadBool,
+
+    /// <summary>A text is not UTF-8.</summary>
+    BadText,
+
+    /// <summary>A record's time leaves the range of 64 bits.</summary>
+    TimeOutOfRange,
+}
+
+/// <summary>Reads a DATA body record by record. Check the body with <see cref="Check"/> first.</summary>
+public ref struct DataReader
+{
+    /// <summary>Bytes of the base time before the first record.</summary>
+    public const int BaseTimeBytes = sizeof(long);
+
+    private BodyReader reader;
+
+    /// <summary>Starts at the first record.</summary>
+    public DataReader(ReadOnlySpan<byte> body)
+    {
+        reader = new BodyReader(body);
+        BaseTime = reader.I64();
+    }
+
+    /// <summary>Base time in Unix µs; 0 if the device has no clock.</summary>
+    public long BaseTime { get; }
+
+    /// <summary>Looks at a whole body. Allocates nothing.</summary>
+    /// <param name="body">The body of a DATA frame.</param>
+    /// <param name="records">Records that are right, up to the first fault; the faulty one is the next.</param>
+    public static DataFault Check(ReadOnlySpan<byte> body, out int records)
+    {
+        records = 0;
+        if (body.Length <= BaseTimeBytes)
+            return DataFault.Empty;
+        var data = new DataReader(body);
+        while (data.reader.BytesLeft > 0)
+        {
+            DataFault fault = data.ReadNext(out _);
+            if (fault != DataFault.None)
+                return fault;
+            records++;
+        }
+
+        return DataFault.None;
+    }
+
+    /// <summary>Reads the next record; false at the end or at the first fault.</summary>
+    public bool TryRead(out DataRecord record)
+    {
+        record = default;
+        return reader.BytesLeft > 0 && ReadNext(out record) == DataFault.None;
+    }
+
+    private DataFault ReadNext(out DataRecord record)
+    {
+        record = default;
+        ushort channel = reader.U16();
+        byte type = reader.U8();
+        uint offset = reader.U32();
+        if (reader.HasFailed)
+            return DataFault.EndsEarly;
+        if (!ValueTypes.IsKnown(type))
+            return DataFault.UnknownValueType;
+
+        int bytes = (ValueType)type switch
+        {
+            ValueType.Text => reader.U8(),
+            ValueType.Bytes => reader.U16(),
+            ValueType fixedSize => ValueTypes.FixedBytes(fixedSize),
+        };
+        ReadOnlySpan<byte> value = reader.Take(bytes);
+        if (reader.HasFailed)
+            return DataFault.EndsEarly;
+        if ((ValueType)type == ValueType.Bool && value[0] > 1)
+            return DataFault.BadBool;
+        if ((ValueType)type == ValueType.Text && !System.Text.Unicode.Utf8.IsValid(value))
+            return DataFault.BadText;
+        if (BaseTime > long.MaxValue - (offset * 1000L))
+            return DataFault.TimeOutOfRange;
+
+        record = new DataRecord
+        {
+            Channel = channel,
+            Type = (ValueType)type,
+            OffsetMilliseconds = offset,
+            Value = value,
+        };
+        return DataFault.None;
+    }
+}
+
+/// <summary>Builds a DATA body. Every Add answers false, and writes nothing, when the room ends.</summary>
+public ref struct DataWriter
+{
+    private const int RecordBytesBeforeValue = 7;
+    private readonly Span<byte> destination;
+    private BodyWriter writer;
+
+    /// <summary>Writes into <paramref name="destination"/>, which holds at least the 8 bytes of the base time.</summary>
+    /// <param name="destination">Where the body goes; as long as the largest body wanted.</param>
+    /// <param name="baseTime">Unix µs; 0 if the device has no clock.</param>
+    public DataWriter(Span<byte> destination, long baseTime)
+    {
+        this.destination = destination;
+        writer = new BodyWriter(destination);
+        writer.I64(baseTime);
+    }
+
+    /// <summary>Length of the body so far.</summary>
+    public readonly int Written => writer.Written;
+
+    /// <summary>Adds a bool.</summary>
+    public bool Add(ushort channel, uint offsetMilliseconds, bool value) =>
+        AddRaw(channel, ValueType.Bool, offsetMilliseconds, [value ? (byte)1 : (byte)0]);
+
+    /// <summary>Adds an i32.</summary>
+    public bool Add(ushort channel, uint offsetMilliseconds, int value)
+    {
+        Span<byte> bytes = stackalloc byte[sizeof(int)];
+        BinaryPrimitives.WriteInt32LittleEndian(bytes, value);
+        return AddRaw(channel, ValueType.I32, offsetMilliseconds, bytes);
+    }
+
+    /// <summary>Adds a u32.</summary>
+    public bool Add(ushort channel, uint offsetMilliseconds, uint value)
+    {
+        Span<byte> bytes = stackalloc byte[sizeof(uint)];
+        BinaryPrimitives.WriteUInt32LittleEndian(bytes, value);
+        return AddRaw(channel, ValueType.U32, offsetMilliseconds, bytes);
+    }
+
+    /// <summary>Adds an i64.</summary>
+    public bool Add(ushort channel, uint offsetMilliseconds, long value)
+    {
+        Span<byte> bytes = stackalloc byte[sizeof(long)];
+        BinaryPrimitives.WriteInt64LittleEndian(bytes, value);
+        return AddRaw(channel, ValueType.I64, offsetMilliseconds, bytes);
+    }
+
+    /// <summary>Adds a u64.</summary>
+    public bool Add(ushort channel, uint offsetMilliseconds, ulong value)
+    {
+        Span<byte> bytes = stackalloc byte[sizeof(ulong)];
+        BinaryPrimitives.WriteUInt64LittleEndian(bytes, value);
+        return AddRaw(channel, ValueType.U64, offsetMilliseconds, bytes);
+    }
+
+    /// <summary>Adds an f32.</summary>
+    public bool Add(ushort channel, uint offsetMilliseconds, float value)
+    {
+        Span<byte> bytes = stackalloc byte[sizeof(float)];
+        BinaryPrimitives.WriteSingleLittleEndian(bytes, value);
+        return AddRaw(channel, ValueType.F32, offsetMilliseconds, bytes);
+    }
+
+    /// <summary>Adds an f64.</summary>
+    public bool Add(ushort channel, uint offsetMilliseconds, double value)
+    {
+        Span<byte> bytes = stackalloc byte[sizeof(double)];
+        BinaryPrimitives.WriteDoubleLittleEndian(bytes, value);
+        return AddRaw(channel, ValueType.F64, offsetMilliseconds, bytes);
+    }
+
+    /// <summary>Adds a text of up to 255 bytes of UTF-8.</summary>
+    public bool AddText(ushort channel, uint offsetMilliseconds, ReadOnlySpan<byte> utf8) =>
+        utf8.Length <= byte.MaxValue && AddRaw(channel, ValueType.Text, offsetMilliseconds, utf8);
+
+    /// <summary>Adds up to 65 535 bytes.</summary>
+    public bool AddBytes(ushort channel, uint offsetMilliseconds, ReadOnlySpan<byte> bytes) =>
+        bytes.Length <= ushort.MaxValue && AddRaw(channel, ValueType.Bytes, offsetMilliseconds, bytes);
+
+    /// <summary>Adds a value of any type by its bytes, without the length of text and bytes.</summary>
+    public bool AddRaw(ushort channel, ValueType type, uint offsetMilliseconds, scoped ReadOnlySpan<byte> value)
+    {
+        int lengthBytes = type switch { ValueType.Text => 1, ValueType.Bytes => 2, _ => 0 };
+        if (writer.Written + RecordBytesBeforeValue + lengthBytes + value.Length > destination.Length)
+            return false;
+        writer.U16(channel);
+        writer.U8((byte)type);
+        writer.U32(offsetMilliseconds);
+        if (lengthBytes == 1)
+            writer.U8((byte)value.Length);
+        else if (lengthBytes == 2)
+            writer.U16((ushort)value.Length);
+        Span<byte> copy = destination.Slice(writer.Written, value.Length);
+        value.CopyTo(copy);
+        writer.Put(copy);
+        return true;
+    }
+}
