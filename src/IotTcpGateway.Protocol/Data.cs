@@ -9,7 +9,7 @@ public readonly ref struct DataRecord
     public required ushort Channel { get; init; }
 
     /// <summary>The type of the value.</summary>
-    public required ValueType Type { get; init; }
+    public required DataType Type { get; init; }
 
     /// <summary>Offset in ms from the frame's base time.</summary>
     public required uint OffsetMilliseconds { get; init; }
@@ -23,18 +23,18 @@ public readonly ref struct DataRecord
     /// <summary>The value of any signed integer type.</summary>
     public long AsSigned() => Type switch
     {
-        ValueType.I8 => (sbyte)Value[0],
-        ValueType.I16 => BinaryPrimitives.ReadInt16LittleEndian(Value),
-        ValueType.I32 => BinaryPrimitives.ReadInt32LittleEndian(Value),
+        DataType.I8 => (sbyte)Value[0],
+        DataType.I16 => BinaryPrimitives.ReadInt16LittleEndian(Value),
+        DataType.I32 => BinaryPrimitives.ReadInt32LittleEndian(Value),
         _ => BinaryPrimitives.ReadInt64LittleEndian(Value),
     };
 
     /// <summary>The value of any unsigned integer type.</summary>
     public ulong AsUnsigned() => Type switch
     {
-        ValueType.U8 => Value[0],
-        ValueType.U16 => BinaryPrimitives.ReadUInt16LittleEndian(Value),
-        ValueType.U32 => BinaryPrimitives.ReadUInt32LittleEndian(Value),
+        DataType.U8 => Value[0],
+        DataType.U16 => BinaryPrimitives.ReadUInt16LittleEndian(Value),
+        DataType.U32 => BinaryPrimitives.ReadUInt32LittleEndian(Value),
         _ => BinaryPrimitives.ReadUInt64LittleEndian(Value),
     };
 
@@ -123,21 +123,21 @@ public ref struct DataReader
         uint offset = reader.U32();
         if (reader.HasFailed)
             return DataFault.EndsEarly;
-        if (!ValueTypes.IsKnown(type))
+        if (!DataTypes.IsKnown(type))
             return DataFault.UnknownValueType;
 
-        int bytes = (ValueType)type switch
+        int bytes = (DataType)type switch
         {
-            ValueType.Text => reader.U8(),
-            ValueType.Bytes => reader.U16(),
-            ValueType fixedSize => ValueTypes.FixedBytes(fixedSize),
+            DataType.Text => reader.U8(),
+            DataType.Bytes => reader.U16(),
+            DataType fixedSize => DataTypes.FixedBytes(fixedSize),
         };
         ReadOnlySpan<byte> value = reader.Take(bytes);
         if (reader.HasFailed)
             return DataFault.EndsEarly;
-        if ((ValueType)type == ValueType.Bool && value[0] > 1)
+        if ((DataType)type == DataType.Bool && value[0] > 1)
             return DataFault.BadBool;
-        if ((ValueType)type == ValueType.Text && !System.Text.Unicode.Utf8.IsValid(value))
+        if ((DataType)type == DataType.Text && !System.Text.Unicode.Utf8.IsValid(value))
             return DataFault.BadText;
         if (BaseTime > long.MaxValue - (offset * 1000L))
             return DataFault.TimeOutOfRange;
@@ -145,7 +145,7 @@ public ref struct DataReader
         record = new DataRecord
         {
             Channel = channel,
-            Type = (ValueType)type,
+            Type = (DataType)type,
             OffsetMilliseconds = offset,
             Value = value,
         };
@@ -175,14 +175,14 @@ public ref struct DataWriter
 
     /// <summary>Adds a bool.</summary>
     public bool Add(ushort channel, uint offsetMilliseconds, bool value) =>
-        AddRaw(channel, ValueType.Bool, offsetMilliseconds, [value ? (byte)1 : (byte)0]);
+        AddRaw(channel, DataType.Bool, offsetMilliseconds, [value ? (byte)1 : (byte)0]);
 
     /// <summary>Adds an i32.</summary>
     public bool Add(ushort channel, uint offsetMilliseconds, int value)
     {
         Span<byte> bytes = stackalloc byte[sizeof(int)];
         BinaryPrimitives.WriteInt32LittleEndian(bytes, value);
-        return AddRaw(channel, ValueType.I32, offsetMilliseconds, bytes);
+        return AddRaw(channel, DataType.I32, offsetMilliseconds, bytes);
     }
 
     /// <summary>Adds a u32.</summary>
@@ -190,7 +190,7 @@ public ref struct DataWriter
     {
         Span<byte> bytes = stackalloc byte[sizeof(uint)];
         BinaryPrimitives.WriteUInt32LittleEndian(bytes, value);
-        return AddRaw(channel, ValueType.U32, offsetMilliseconds, bytes);
+        return AddRaw(channel, DataType.U32, offsetMilliseconds, bytes);
     }
 
     /// <summary>Adds an i64.</summary>
@@ -198,7 +198,7 @@ public ref struct DataWriter
     {
         Span<byte> bytes = stackalloc byte[sizeof(long)];
         BinaryPrimitives.WriteInt64LittleEndian(bytes, value);
-        return AddRaw(channel, ValueType.I64, offsetMilliseconds, bytes);
+        return AddRaw(channel, DataType.I64, offsetMilliseconds, bytes);
     }
 
     /// <summary>Adds a u64.</summary>
@@ -206,7 +206,7 @@ public ref struct DataWriter
     {
         Span<byte> bytes = stackalloc byte[sizeof(ulong)];
         BinaryPrimitives.WriteUInt64LittleEndian(bytes, value);
-        return AddRaw(channel, ValueType.U64, offsetMilliseconds, bytes);
+        return AddRaw(channel, DataType.U64, offsetMilliseconds, bytes);
     }
 
     /// <summary>Adds an f32.</summary>
@@ -214,7 +214,7 @@ public ref struct DataWriter
     {
         Span<byte> bytes = stackalloc byte[sizeof(float)];
         BinaryPrimitives.WriteSingleLittleEndian(bytes, value);
-        return AddRaw(channel, ValueType.F32, offsetMilliseconds, bytes);
+        return AddRaw(channel, DataType.F32, offsetMilliseconds, bytes);
     }
 
     /// <summary>Adds an f64.</summary>
@@ -222,21 +222,21 @@ public ref struct DataWriter
     {
         Span<byte> bytes = stackalloc byte[sizeof(double)];
         BinaryPrimitives.WriteDoubleLittleEndian(bytes, value);
-        return AddRaw(channel, ValueType.F64, offsetMilliseconds, bytes);
+        return AddRaw(channel, DataType.F64, offsetMilliseconds, bytes);
     }
 
     /// <summary>Adds a text of up to 255 bytes of UTF-8.</summary>
     public bool AddText(ushort channel, uint offsetMilliseconds, ReadOnlySpan<byte> utf8) =>
-        utf8.Length <= byte.MaxValue && AddRaw(channel, ValueType.Text, offsetMilliseconds, utf8);
+        utf8.Length <= byte.MaxValue && AddRaw(channel, DataType.Text, offsetMilliseconds, utf8);
 
     /// <summary>Adds up to 65 535 bytes.</summary>
     public bool AddBytes(ushort channel, uint offsetMilliseconds, ReadOnlySpan<byte> bytes) =>
-        bytes.Length <= ushort.MaxValue && AddRaw(channel, ValueType.Bytes, offsetMilliseconds, bytes);
+        bytes.Length <= ushort.MaxValue && AddRaw(channel, DataType.Bytes, offsetMilliseconds, bytes);
 
     /// <summary>Adds a value of any type by its bytes, without the length of text and bytes.</summary>
-    public bool AddRaw(ushort channel, ValueType type, uint offsetMilliseconds, scoped ReadOnlySpan<byte> value)
+    public bool AddRaw(ushort channel, DataType type, uint offsetMilliseconds, scoped ReadOnlySpan<byte> value)
     {
-        int lengthBytes = type switch { ValueType.Text => 1, ValueType.Bytes => 2, _ => 0 };
+        int lengthBytes = type switch { DataType.Text => 1, DataType.Bytes => 2, _ => 0 };
         if (writer.Written + RecordBytesBeforeValue + lengthBytes + value.Length > destination.Length)
             return false;
         writer.U16(channel);

@@ -7,7 +7,7 @@ public readonly ref struct ChannelDescription
     public required ushort Channel { get; init; }
 
     /// <summary>The type its values usually have.</summary>
-    public required ValueType Type { get; init; }
+    public required DataType Type { get; init; }
 
     /// <summary>Name, checked by <see cref="Names.IsChannelName"/>.</summary>
     public required ReadOnlySpan<byte> Name { get; init; }
@@ -53,14 +53,14 @@ public ref struct DescribeReader
         byte type = reader.U8();
         ReadOnlySpan<byte> name = reader.Take(reader.U8());
         ReadOnlySpan<byte> unit = reader.Take(reader.U8());
-        if (reader.HasFailed || !ValueTypes.IsKnown(type) || !Names.IsChannelName(name)
+        if (reader.HasFailed || !DataTypes.IsKnown(type) || !Names.IsChannelName(name)
             || unit.Length > ProtocolConstants.UnitBytesMax || !System.Text.Unicode.Utf8.IsValid(unit))
         {
             return false;
         }
 
         left--;
-        entry = new ChannelDescription { Channel = channel, Type = (ValueType)type, Name = name, Unit = unit };
+        entry = new ChannelDescription { Channel = channel, Type = (DataType)type, Name = name, Unit = unit };
         return true;
     }
 }
@@ -84,7 +84,7 @@ public ref struct DescribeWriter
     public readonly int Written => writer.Written;
 
     /// <summary>Adds an entry; false if there is no room for it or 255 are in.</summary>
-    public bool TryAdd(ushort channel, ValueType type, ReadOnlySpan<byte> name, ReadOnlySpan<byte> unit)
+    public bool TryAdd(ushort channel, DataType type, ReadOnlySpan<byte> name, ReadOnlySpan<byte> unit)
     {
         if (count == byte.MaxValue || writer.Written + 5 + name.Length + unit.Length > destination.Length)
             return false;

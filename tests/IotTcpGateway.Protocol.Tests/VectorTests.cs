@@ -175,7 +175,7 @@ public class VectorTests
             channels.Add(new
             {
                 channel = c.Channel,
-                valueType = ValueTypes.Word(c.Type),
+                valueType = DataTypes.Word(c.Type),
                 name = Encoding.UTF8.GetString(c.Name),
                 unit = Encoding.UTF8.GetString(c.Unit),
             });
@@ -192,7 +192,7 @@ public class VectorTests
             records.Add(new
             {
                 channel = r.Channel,
-                valueType = ValueTypes.Word(r.Type),
+                valueType = DataTypes.Word(r.Type),
                 offset = r.OffsetMilliseconds,
                 value = ValueOf(r),
             });
@@ -203,14 +203,14 @@ public class VectorTests
 
     private static object ValueOf(DataRecord r) => r.Type switch
     {
-        ValueType.Bool => r.AsBool(),
-        ValueType.I8 or ValueType.I16 or ValueType.I32 => r.AsSigned(),
-        ValueType.U8 or ValueType.U16 or ValueType.U32 => r.AsUnsigned(),
-        ValueType.I64 => r.AsSigned().ToString(CultureInfo.InvariantCulture),
-        ValueType.U64 => r.AsUnsigned().ToString(CultureInfo.InvariantCulture),
-        ValueType.F32 => float.IsFinite(r.AsSingle()) ? r.AsSingle() : NotFinite(r.AsSingle()),
-        ValueType.F64 => double.IsFinite(r.AsDouble()) ? r.AsDouble() : NotFinite(r.AsDouble()),
-        ValueType.Text => Encoding.UTF8.GetString(r.Value),
+        DataType.Bool => r.AsBool(),
+        DataType.I8 or DataType.I16 or DataType.I32 => r.AsSigned(),
+        DataType.U8 or DataType.U16 or DataType.U32 => r.AsUnsigned(),
+        DataType.I64 => r.AsSigned().ToString(CultureInfo.InvariantCulture),
+        DataType.U64 => r.AsUnsigned().ToString(CultureInfo.InvariantCulture),
+        DataType.F32 => float.IsFinite(r.AsSingle()) ? r.AsSingle() : NotFinite(r.AsSingle()),
+        DataType.F64 => double.IsFinite(r.AsDouble()) ? r.AsDouble() : NotFinite(r.AsDouble()),
+        DataType.Text => Encoding.UTF8.GetString(r.Value),
         _ => Convert.ToHexStringLower(r.Value),
     };
 
@@ -256,7 +256,7 @@ public class VectorTests
                 {
                     Assert.True(describe.TryAdd(
                         c.GetProperty("channel").GetUInt16(),
-                        Enum.Parse<ValueType>(c.GetProperty("valueType").GetString()!, true),
+                        Enum.Parse<DataType>(c.GetProperty("valueType").GetString()!, true),
                         Encoding.UTF8.GetBytes(c.GetProperty("name").GetString()!),
                         Encoding.UTF8.GetBytes(c.GetProperty("unit").GetString()!)));
                 }
@@ -266,7 +266,7 @@ public class VectorTests
                 var data = new DataWriter(body, f.GetProperty("baseTime").GetInt64());
                 foreach (JsonElement r in f.GetProperty("records").EnumerateArray())
                 {
-                    var valueType = Enum.Parse<ValueType>(r.GetProperty("valueType").GetString()!, true);
+                    var valueType = Enum.Parse<DataType>(r.GetProperty("valueType").GetString()!, true);
                     byte[] value = ValueBytes(valueType, r.GetProperty("value"));
                     Assert.True(data.AddRaw(
                         r.GetProperty("channel").GetUInt16(), valueType, r.GetProperty("offset").GetUInt32(), value));
@@ -292,25 +292,25 @@ public class VectorTests
         }
     }
 
-    private static byte[] ValueBytes(ValueType type, JsonElement value) => type switch
+    private static byte[] ValueBytes(DataType type, JsonElement value) => type switch
     {
-        ValueType.Bool => [value.GetBoolean() ? (byte)1 : (byte)0],
-        ValueType.I8 => [(byte)value.GetSByte()],
-        ValueType.U8 => [value.GetByte()],
-        ValueType.I16 => BitConverter.GetBytes(value.GetInt16()),
-        ValueType.U16 => BitConverter.GetBytes(value.GetUInt16()),
-        ValueType.I32 => BitConverter.GetBytes(value.GetInt32()),
-        ValueType.U32 => BitConverter.GetBytes(value.GetUInt32()),
-        ValueType.I64 => BitConverter.GetBytes(long.Parse(value.GetString()!, CultureInfo.InvariantCulture)),
-        ValueType.U64 => BitConverter.GetBytes(ulong.Parse(value.GetString()!, CultureInfo.InvariantCulture)),
-        ValueType.F32 => value.ValueKind == JsonValueKind.String
+        DataType.Bool => [value.GetBoolean() ? (byte)1 : (byte)0],
+        DataType.I8 => [(byte)value.GetSByte()],
+        DataType.U8 => [value.GetByte()],
+        DataType.I16 => BitConverter.GetBytes(value.GetInt16()),
+        DataType.U16 => BitConverter.GetBytes(value.GetUInt16()),
+        DataType.I32 => BitConverter.GetBytes(value.GetInt32()),
+        DataType.U32 => BitConverter.GetBytes(value.GetUInt32()),
+        DataType.I64 => BitConverter.GetBytes(long.Parse(value.GetString()!, CultureInfo.InvariantCulture)),
+        DataType.U64 => BitConverter.GetBytes(ulong.Parse(value.GetString()!, CultureInfo.InvariantCulture)),
+        DataType.F32 => value.ValueKind == JsonValueKind.String
             ? BitConverter.GetBytes(float.NegativeInfinity)
             : BitConverter.GetBytes(value.GetSingle()),
         // The vector's NaN is the positive quiet one; double.NaN is negative.
-        ValueType.F64 => value.ValueKind == JsonValueKind.String
+        DataType.F64 => value.ValueKind == JsonValueKind.String
             ? BitConverter.GetBytes(0x7FF8_0000_0000_0000)
             : BitConverter.GetBytes(value.GetDouble()),
-        ValueType.Text => Encoding.UTF8.GetBytes(value.GetString()!),
+        DataType.Text => Encoding.UTF8.GetBytes(value.GetString()!),
         _ => Convert.FromHexString(value.GetString()!),
     };
 }

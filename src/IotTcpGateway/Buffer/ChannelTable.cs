@@ -5,7 +5,7 @@ using IotTcpGateway.Protocol;
 namespace IotTcpGateway.Buffer;
 
 /// <summary>A described channel.</summary>
-internal sealed record Channel(ushort Number, ValueType Type, string Name, string Unit);
+internal sealed record Channel(ushort Number, DataType Type, string Name, string Unit);
 
 /// <summary>The channels of a connection at one moment; immutable, so that a record keeps the names it arrived under.</summary>
 internal sealed class ChannelTable

@@ -1,7 +1,7 @@
 namespace IotTcpGateway.Protocol;
 
 /// <summary>The types of a record's value.</summary>
-public enum ValueType : byte
+public enum DataType : byte
 {
     /// <summary>One byte, 0 or 1.</summary>
     Bool = 0x01,
@@ -44,24 +44,24 @@ public enum ValueType : byte
 }
 
 /// <summary>The words for value types, as metadata and documentation use them.</summary>
-public static class ValueTypes
+public static class DataTypes
 {
     private static readonly string[] Words =
         ["bool", "i8", "u8", "i16", "u16", "i32", "u32", "i64", "u64", "f32", "f64", "text", "bytes"];
 
     /// <summary>Whether the byte is a known value type.</summary>
-    public static bool IsKnown(byte type) => type is >= (byte)ValueType.Bool and <= (byte)ValueType.Bytes;
+    public static bool IsKnown(byte type) => type is >= (byte)DataType.Bool and <= (byte)DataType.Bytes;
 
     /// <summary>The word for a known type, such as "f32".</summary>
-    public static string Word(ValueType type) => Words[(byte)type - 1];
+    public static string Word(DataType type) => Words[(byte)type - 1];
 
     /// <summary>Bytes of a value of fixed size; 0 for text and bytes.</summary>
-    public static int FixedBytes(ValueType type) => type switch
+    public static int FixedBytes(DataType type) => type switch
     {
-        ValueType.Bool or ValueType.I8 or ValueType.U8 => 1,
-        ValueType.I16 or ValueType.U16 => 2,
-        ValueType.I32 or ValueType.U32 or ValueType.F32 => 4,
-        ValueType.I64 or ValueType.U64 or ValueType.F64 => 8,
+        DataType.Bool or DataType.I8 or DataType.U8 => 1,
+        DataType.I16 or DataType.U16 => 2,
+        DataType.I32 or DataType.U32 or DataType.F32 => 4,
+        DataType.I64 or DataType.U64 or DataType.F64 => 8,
         _ => 0,
     };
 }
