@@ -76,17 +76,35 @@ public ref struct DataReader
     /// <summary>Bytes of the base time before the first record.</summary>
     public const int BaseTimeBytes = sizeof(long);
 
+    private readonly int bodyBytes;
     private BodyReader reader;
 
     /// <summary>Starts at the first record.</summary>
     public DataReader(ReadOnlySpan<byte> body)
+        : this(body, body.Length, hasBaseTime: true)
     {
-        reader = new BodyReader(body);
-        BaseTime = reader.I64();
+    }
+
+    private DataReader(ReadOnlySpan<byte> rest, int bodyBytes, bool hasBaseTime)
+    {
+        this.bodyBytes = bodyBytes;
+        reader = new BodyReader(rest);
+        BaseTime = hasBaseTime ? reader.I64() : 0;
     }
 
     /// <summary>Base time in Unix µs; 0 if the device has no clock.</summary>
     public long BaseTime { get; }
+
+    /// <summary>Bytes of the body read so far: where the next record begins.</summary>
+    public readonly int BytesRead => bodyBytes - reader.BytesLeft;
+
+    /// <summary>The record that begins at an offset that <see cref="BytesRead"/> gave for the same body.</summary>
+    public static DataRecord RecordAt(ReadOnlySpan<byte> body, int offset)
+    {
+        var data = new DataReader(body[offset..], body.Length, hasBaseTime: false);
+        data.ReadNext(out DataRecord record);
+        return record;
+    }
 
     /// <summary>Looks at a whole body. Allocates nothing.</summary>
     /// <param name="body">The body of a DATA frame.</param>
