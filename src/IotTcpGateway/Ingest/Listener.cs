@@ -4,6 +4,8 @@ using System.Security.Cryptography;
 
 using IotTcpGateway.Protocol;
 
+using IotTcpGateway.Time;
+
 using Microsoft.Extensions.Logging;
 
 namespace IotTcpGateway.Ingest;

@@ -1,4 +1,4 @@
-namespace IotTcpGateway.Ingest;
+namespace IotTcpGateway.Time;
 
 /// <summary>Lets ten events a minute into the log; what anybody on the network can provoke must not fill it.</summary>
 internal sealed class LogLimit(TimeProvider time)

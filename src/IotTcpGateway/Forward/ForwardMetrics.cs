@@ -1,0 +1,46 @@
+using System.Diagnostics.Metrics;
+
+namespace IotTcpGateway.Forward;
+
+/// <summary>What forwarding counts.</summary>
+internal sealed class ForwardMetrics
+{
+    private readonly Counter<long> refused;
+    private long published;
+    private long reconnects;
+    private int isConnected;
+    private int inFlight;
+
+    public ForwardMetrics(Meter meter)
+    {
+        meter.CreateObservableCounter(
+            "iotgw_messages_published_total", () => Published, null, "Messages that the broker confirmed.");
+        meter.CreateObservableGauge("iotgw_mqtt_connected", () => IsConnected ? 1 : 0, null, "1 while the broker link is up.");
+        meter.CreateObservableCounter(
+            "iotgw_mqtt_reconnects_total", () => Reconnects, null, "Times that the broker link was made anew.");
+        meter.CreateObservableGauge("iotgw_mqtt_in_flight", () => InFlight, null, "Messages published and not yet confirmed.");
+        refused = meter.CreateCounter<long>("iotgw_mqtt_refused_total", null, "Messages that the broker refused, by reason.");
+    }
+
+    public long Published => Volatile.Read(ref published);
+
+    public long Reconnects => Volatile.Read(ref reconnects);
+
+    public bool IsConnected
+    {
+        get => Volatile.Read(ref isConnected) != 0;
+        set => Volatile.Write(ref isConnected, value ? 1 : 0);
+    }
+
+    public int InFlight
+    {
+        get => Volatile.Read(ref inFlight);
+        set => Volatile.Write(ref inFlight, value);
+    }
+
+    public void MessageConfirmed() => Interlocked.Increment(ref published);
+
+    public void Reconnected() => Interlocked.Increment(ref reconnects);
+
+    public void MessageRefused(string reason) => refused.Add(1, new KeyValuePair<string, object?>("reason", reason));
+}
