@@ -18,7 +18,11 @@ internal sealed record DeviceState(
     ChannelTable? Channels);
 
 /// <summary>A change to publish.</summary>
-internal readonly record struct DeviceNotice(DeviceState State, bool StatusChanged, bool MetaChanged);
+/// <param name="State">The newest state.</param>
+/// <param name="StatusChanged">Whether the status topic is out of date.</param>
+/// <param name="MetaChanged">Whether the meta topic is out of date.</param>
+/// <param name="IsForgotten">The device was forgotten: its retained topics are to be emptied.</param>
+internal readonly record struct DeviceNotice(DeviceState State, bool StatusChanged, bool MetaChanged, bool IsForgotten = false);
 
 /// <summary>
 /// The latest state of every device, and which of them the broker has not been told of yet. A newer state replaces an
@@ -29,7 +33,9 @@ internal sealed class DeviceBoard
     private readonly Lock gate = new();
     private readonly Dictionary<string, Entry> entries = [];
     private readonly Queue<Entry> changed = new();
-    private TaskCompletionSource? taker;
+
+    /// <summary>A change may be there to take; called outside the lock, must return at once.</summary>
+    public event Action? Changed;
 
     /// <summary>Devices with a session.</summary>
     public int OnlineCount { get; private set; }
@@ -37,23 +43,21 @@ internal sealed class DeviceBoard
     /// <summary>Sets a device's status; keeps its channels unless it came online anew.</summary>
     public void SetStatus(DeviceState state)
     {
-        TaskCompletionSource? wake;
         lock (gate)
         {
             Entry entry = EntryOf(state.DeviceId);
             OnlineCount += (state.IsOnline ? 1 : 0) - (entry.State is { IsOnline: true } ? 1 : 0);
             entry.State = state with { Channels = entry.State?.Channels };
             entry.StatusChanged = true;
-            wake = QueueNeedsLock(entry);
+            QueueNeedsLock(entry);
         }
 
-        wake?.TrySetResult();
+        Changed?.Invoke();
     }
 
     /// <summary>Sets a device's channels, after each DESCRIBE of its newest connection.</summary>
     public void SetChannels(string deviceId, ChannelTable channels)
     {
-        TaskCompletionSource? wake;
         lock (gate)
         {
             Entry entry = EntryOf(deviceId);
@@ -61,10 +65,10 @@ internal sealed class DeviceBoard
                 return;
             entry.State = entry.State with { Channels = channels };
             entry.MetaChanged = true;
-            wake = QueueNeedsLock(entry);
+            QueueNeedsLock(entry);
         }
 
-        wake?.TrySetResult();
+        Changed?.Invoke();
     }
 
     /// <summary>The states of all devices known.</summary>
@@ -91,28 +95,15 @@ internal sealed class DeviceBoard
     /// <summary>A change taken was not confirmed by the broker: it is to be published again, in its newest form.</summary>
     public void Return(in DeviceNotice notice)
     {
-        TaskCompletionSource? wake;
         lock (gate)
         {
             Entry entry = EntryOf(notice.State.DeviceId);
             entry.StatusChanged |= notice.StatusChanged;
             entry.MetaChanged |= notice.MetaChanged;
-            wake = QueueNeedsLock(entry);
+            QueueNeedsLock(entry);
         }
 
-        wake?.TrySetResult();
-    }
-
-    /// <summary>Completes when a change may be there to take. For one waiter.</summary>
-    public Task WaitToTakeAsync()
-    {
-        lock (gate)
-        {
-            if (changed.Count > 0)
-                return Task.CompletedTask;
-            taker ??= new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
-            return taker.Task;
-        }
+        Changed?.Invoke();
     }
 
     private Entry EntryOf(string deviceId)
@@ -122,17 +113,12 @@ internal sealed class DeviceBoard
         return entry;
     }
 
-    private TaskCompletionSource? QueueNeedsLock(Entry entry)
+    private void QueueNeedsLock(Entry entry)
     {
-        if (!entry.IsQueued)
-        {
-            entry.IsQueued = true;
-            changed.Enqueue(entry);
-        }
-
-        TaskCompletionSource? wake = taker;
-        taker = null;
-        return wake;
+        if (entry.IsQueued)
+            return;
+        entry.IsQueued = true;
+        changed.Enqueue(entry);
     }
 
     private sealed class Entry

@@ -41,7 +41,6 @@ internal sealed class RecordBuffer : IDisposable
     private RecordChunk? takeChunk;
     private int takeOffset;
     private bool isClosed;
-    private TaskCompletionSource? taker;
 
     public RecordBuffer(BufferOptions options, TimeProvider time, Meter meter)
     {
@@ -61,6 +60,9 @@ internal sealed class RecordBuffer : IDisposable
 
     /// <summary>There is room again after window 0; called outside the lock.</summary>
     public event Action? Reopened;
+
+    /// <summary>A record may be there to take; called outside the lock, must return at once.</summary>
+    public event Action? Added;
 
     /// <summary>Records not yet confirmed or dropped.</summary>
     public long Records { get; private set; }
@@ -138,7 +140,6 @@ internal sealed class RecordBuffer : IDisposable
     public AddResult TryAdd(
         DeviceStream stream, uint sequence, ChannelTable channels, in Arrival arrival, ReadOnlySpan<byte> body)
     {
-        TaskCompletionSource? wake;
         List<(IStreamOwner Owner, uint Sequence)>? dropped = null;
         AddResult result;
         lock (gate)
@@ -154,18 +155,16 @@ internal sealed class RecordBuffer : IDisposable
                     AdvanceSafeNeedsLock(stream);
                     CountDropNeedsLock(DropReason.BufferFull);
                 }
-
-                wake = null;
             }
             else
             {
                 AppendNeedsLock(stream, sequence, channels, arrival, body);
                 result = AddResult.Added;
-                wake = Interlocked.Exchange(ref taker, null);
             }
         }
 
-        wake?.TrySetResult();
+        if (result == AddResult.Added)
+            Added?.Invoke();
         foreach ((IStreamOwner owner, uint number) in dropped ?? [])
         {
             owner.FrameDropped(number, DropReason.BufferFull);
@@ -228,18 +227,6 @@ internal sealed class RecordBuffer : IDisposable
         {
             RecordChunk chunk = ChunkOf(handle);
             return ViewNeedsLock(chunk, OffsetOf(handle));
-        }
-    }
-
-    /// <summary>Completes when a record may be there to take. For one waiter.</summary>
-    public Task WaitToTakeAsync()
-    {
-        lock (gate)
-        {
-            if (HasTakeableNeedsLock())
-                return Task.CompletedTask;
-            taker ??= new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
-            return taker.Task;
         }
     }
 
@@ -327,9 +314,6 @@ internal sealed class RecordBuffer : IDisposable
             Body = chunk.BodyAt(offset),
         };
     }
-
-    private bool HasTakeableNeedsLock() =>
-        takeChunk is not null && (takeOffset < takeChunk.Used || takeChunk.Next is not null);
 
     private bool MakeRoomNeedsLock(int bodyBytes, ref List<(IStreamOwner, uint)>? dropped)
     {

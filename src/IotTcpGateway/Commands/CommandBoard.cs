@@ -41,6 +41,9 @@ internal sealed class CommandBoard
     private readonly Channel<CommandAnswer> answers = Channel.CreateBounded<CommandAnswer>(
         new BoundedChannelOptions(AnswersMax) { FullMode = BoundedChannelFullMode.DropOldest });
 
+    /// <summary>An answer may be there to publish; must return at once.</summary>
+    public event Action? Answered;
+
     /// <summary>Answers to publish; at most 1 024 wait, the oldest goes first.</summary>
     public ChannelReader<CommandAnswer> Answers => answers.Reader;
 
@@ -64,5 +67,9 @@ internal sealed class CommandBoard
     }
 
     /// <summary>Publishes what came of a command.</summary>
-    public void Answer(CommandAnswer answer) => answers.Writer.TryWrite(answer);
+    public void Answer(CommandAnswer answer)
+    {
+        answers.Writer.TryWrite(answer);
+        Answered?.Invoke();
+    }
 }

@@ -32,7 +32,7 @@ internal sealed partial class BrokerSession : IMessageSink, IDisposable
     private readonly long packetBytesMax;
     private readonly TimeSpan pingInterval;
     private readonly bool isVersion5;
-    private readonly Signal signal = new();
+    private readonly Signal signal;
     private readonly ITimer timer;
     private readonly ConcurrentQueue<Publication> answered = new();
     private readonly Queue<Publication> sent = new();
@@ -56,6 +56,7 @@ internal sealed partial class BrokerSession : IMessageSink, IDisposable
         IMqttClient client, ForwardContext context, int window, long packetBytesMax, TimeSpan pingInterval, bool isVersion5)
     {
         this.client = client;
+        signal = context.Signal;
         this.context = context;
         this.window = window;
         this.packetBytesMax = packetBytesMax;
@@ -96,9 +97,6 @@ internal sealed partial class BrokerSession : IMessageSink, IDisposable
         pingedAt = context.Time.GetTimestamp();
         outgoing.Enqueue(new Publication(context.Topics.GatewayStatus, context.OnlinePayload()) { IsRetained = true });
         _ = SubscribeAsync();
-        Task records = WatchAsync(context.Buffer.WaitToTakeAsync);
-        Task notices = WatchAsync(context.Board.WaitToTakeAsync);
-        Task answers = WatchAsync(() => context.Commands.Answers.WaitToReadAsync().AsTask());
         while (true)
         {
             context.Turned();
@@ -106,12 +104,6 @@ internal sealed partial class BrokerSession : IMessageSink, IDisposable
             CheckDeadlines();
             if (Volatile.Read(ref lostBecause) is not null)
                 break;
-            if (records.IsCompleted)
-                records = WatchAsync(context.Buffer.WaitToTakeAsync);
-            if (notices.IsCompleted)
-                notices = WatchAsync(context.Board.WaitToTakeAsync);
-            if (answers.IsCompleted)
-                answers = WatchAsync(() => context.Commands.Answers.WaitToReadAsync().AsTask());
             Publish();
             if (hasSaidGoodbye && inFlight == 0)
                 break;
@@ -155,13 +147,6 @@ internal sealed partial class BrokerSession : IMessageSink, IDisposable
         batch.Add(encoding, payload);
         if (batch.Records.Count >= context.Options.Batch.Messages)
             Close(batch);
-    }
-
-    // Completes and signals when the source does; a source is watched once at a time.
-    private async Task WatchAsync(Func<Task> source)
-    {
-        await source().ConfigureAwait(false);
-        signal.Set();
     }
 
     private void Publish()

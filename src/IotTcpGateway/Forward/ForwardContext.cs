@@ -42,6 +42,9 @@ internal sealed class ForwardContext
 
     public required ILogger Logger { get; init; }
 
+    /// <summary>Wakes the loop of the session of now: a record, a notice, an answer, a deadline.</summary>
+    public Signal Signal { get; } = new();
+
     public bool IsRaw => Options.Payload == "raw";
 
     /// <summary>When a forwarding loop last turned.</summary>

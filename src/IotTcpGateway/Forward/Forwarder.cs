@@ -75,6 +75,9 @@ internal sealed partial class Forwarder : IDisposable
             RefusalLog = new LogLimit(time),
             Logger = logger,
         };
+        buffer.Added += context.Signal.Set;
+        board.Changed += context.Signal.Set;
+        commands.Answered += context.Signal.Set;
         brokers = [.. options.Brokers.Select(b => BrokerAddress.TryParse(b)!)];
         link = new LinkState(0, 0, Wants311);
         context.Turned();
@@ -122,6 +125,9 @@ internal sealed partial class Forwarder : IDisposable
     /// <inheritdoc/>
     public void Dispose()
     {
+        context.Buffer.Added -= context.Signal.Set;
+        context.Board.Changed -= context.Signal.Set;
+        context.Commands.Answered -= context.Signal.Set;
         ending.Dispose();
         (context.Encoder as IDisposable)?.Dispose();
     }

@@ -9,6 +9,10 @@ internal sealed class Signal
 
     public void Set()
     {
+        // What the caller has just made visible must be so before the look at the flag: on ARM that is not for free.
+        Interlocked.MemoryBarrier();
+        if (Volatile.Read(ref isSet))
+            return;
         TaskCompletionSource? wake;
         lock (gate)
         {
