@@ -1,1 +1,1 @@
-Console.WriteLine("iotgw");
+return await IotTcpGateway.Cli.CommandLine.RunAsync(args).ConfigureAwait(false);

@@ -3,6 +3,8 @@ using IotTcpGateway.Forward;
 using IotTcpGateway.Health;
 using IotTcpGateway.Ingest;
 
+using Microsoft.Extensions.Logging;
+
 namespace IotTcpGateway.Configuration;
 
 /// <summary>The whole configuration, merged, checked and with defaults filled in.</summary>
@@ -34,6 +36,5 @@ internal sealed class GatewayOptions
 /// <summary>Section "log".</summary>
 internal sealed class LogOptions
 {
-    /// <summary>Lowest level logged: "debug", "information", "warning" or "error".</summary>
-    public string Level { get; set; } = "information";
+    public LogLevel Level { get; set; } = LogLevel.Information;
 }

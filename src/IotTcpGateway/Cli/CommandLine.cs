@@ -1,0 +1,77 @@
+using System.CommandLine;
+
+namespace IotTcpGateway.Cli;
+
+/// <summary>All verbs, and what happens when one of them fails.</summary>
+internal static class CommandLine
+{
+    private static readonly Option<bool> Verbose =
+        new("--verbose") { Description = "Show stack traces and debug messages.", Recursive = true };
+
+    public static async Task<int> RunAsync(string[] arguments)
+    {
+        var root = new RootCommand("iotgw, a TCP to MQTT gateway: what it has acknowledged reaches the broker.")
+        {
+            RunCommand.Create(),
+            DemoCommand.Create(),
+            CheckCommand.Create(),
+            SimulateCommand.Create(),
+            DeviceCommand.Create(),
+            DecodeCommand.Create(),
+            StatusCommand.Create(),
+        };
+        root.Options.Add(Verbose);
+        HelpWithExample.PutInto(root);
+        HelpWithExample.Add(root, "iotgw demo");
+        ParseResult parsed = root.Parse(arguments);
+        // Who asks for help has not filled in everything yet.
+        if (parsed.Errors.Count > 0 && parsed.Action is not HelpWithExample)
+            return Fail(ExitCode.WrongUsage, WhatIsWrong(parsed, root));
+
+        try
+        {
+            return await parsed.InvokeAsync(new InvocationConfiguration { EnableDefaultExceptionHandler = false }).ConfigureAwait(false);
+        }
+        catch (OperationCanceledException)
+        {
+            // Ctrl+C of a verb that has nothing to tidy up.
+            return ExitCode.Bad;
+        }
+        catch (Exception e) when (!parsed.GetValue(Verbose))
+        {
+            // The top of the program: one line instead of a stack trace.
+            return Fail(ExitCode.CouldNotRun, $"{e.GetBaseException().Message} (--verbose shows where)");
+        }
+    }
+
+    private static string WhatIsWrong(ParseResult parsed, RootCommand root)
+    {
+        Command command = parsed.CommandResult.Command;
+        string path = command == root ? "iotgw" : string.Join(' ', PathTo(parsed.CommandResult));
+        string problem = parsed.Errors[0].Message.TrimEnd('.');
+        if (parsed.UnmatchedTokens.Count > 0)
+        {
+            string word = parsed.UnmatchedTokens[0];
+            IEnumerable<string> known = [.. command.Subcommands.Select(c => c.Name), .. command.Options.Select(o => o.Name)];
+            string? near = Configuration.Suggestion.For(word, known);
+            problem = $"\"{word}\" is not known here" + (near is null ? "" : $", did you mean \"{near}\"?");
+        }
+
+        return $"{problem}; see \"{path} --help\"";
+    }
+
+    private static IEnumerable<string> PathTo(System.CommandLine.Parsing.CommandResult result) =>
+        result.Parent is System.CommandLine.Parsing.CommandResult parent
+            ? PathTo(parent).Append(result.Command.Name)
+            : ["iotgw"];
+
+    /// <summary>Whether --verbose was given.</summary>
+    public static bool IsVerbose(ParseResult parsed) => parsed.GetValue(Verbose);
+
+    /// <summary>Says what, where and what to do, in one line, and returns the exit code.</summary>
+    public static int Fail(int exitCode, string what)
+    {
+        Console.Error.WriteLine("iotgw: " + what.ReplaceLineEndings(" "));
+        return exitCode;
+    }
+}

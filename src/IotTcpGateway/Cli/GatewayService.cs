@@ -1,0 +1,145 @@
+using System.Net.Sockets;
+using System.Runtime.InteropServices;
+
+using IotTcpGateway.Configuration;
+using IotTcpGateway.Health;
+using IotTcpGateway.Time;
+
+using Microsoft.Extensions.Hosting;
+using Microsoft.Extensions.Hosting.Systemd;
+using Microsoft.Extensions.Logging;
+
+namespace IotTcpGateway.Cli;
+
+/// <summary>The gateway as a service of the host: start, reload on SIGHUP, stop, and the exit code.</summary>
+internal sealed partial class GatewayService(
+    GatewayConfiguration configuration,
+    Func<ConfigurationResult> readConfiguration,
+    string controlSocketPath,
+    LogLevelSwitch level,
+    IHostApplicationLifetime lifetime,
+    ILoggerFactory loggers) : IHostedService, IAsyncDisposable
+{
+    public const string LogCategory = "iotgw";
+
+    private readonly ILogger logger = loggers.CreateLogger(LogCategory);
+    private readonly SystemdNotifier notifier = new();
+    private Gateway? gateway;
+    private HttpEndpoint? http;
+    private ControlSocket? control;
+    private ServiceManager? manager;
+    private PosixSignalRegistration? hangUp;
+    private Task watching = Task.CompletedTask;
+    private bool isStopping;
+
+    public int ExitCode { get; private set; } = Cli.ExitCode.Fine;
+
+    /// <inheritdoc/>
+    public async Task StartAsync(CancellationToken cancellationToken)
+    {
+        foreach (string warning in CrossRules.Warnings(configuration))
+            LogWarning(logger, warning);
+        gateway = new Gateway(configuration, TimeProvider.System, GatewayClock.IsKernelSynchronised, logger);
+        try
+        {
+            gateway.Start();
+        }
+        catch (SocketException e)
+        {
+            throw new IOException($"a listener cannot be used: {e.Message}; is the port taken, or the address not of this machine?", e);
+        }
+
+        if (configuration.Http is not null)
+        {
+            http = new HttpEndpoint(configuration.Http, gateway.Health, loggers);
+            await http.StartAsync().ConfigureAwait(false);
+        }
+
+        control = new ControlSocket(controlSocketPath, gateway.Health, logger);
+        control.Start();
+        manager = new ServiceManager(notifier, gateway.Health, TimeProvider.System, logger);
+        hangUp = PosixSignalRegistration.Create(PosixSignal.SIGHUP, signal =>
+        {
+            signal.Cancel = true;
+            Reload();
+        });
+        watching = WatchAsync(gateway);
+        notifier.Notify(ServiceState.Ready);
+        LogStarted(logger, ProductVersion.Text, configuration.Gateway.Id);
+    }
+
+    /// <inheritdoc/>
+    public async Task StopAsync(CancellationToken cancellationToken)
+    {
+        if (gateway is null)
+            return;
+        Volatile.Write(ref isStopping, true);
+        notifier.Notify(ServiceState.Stopping);
+        hangUp?.Dispose();
+        await gateway.StopAsync(text => manager?.Say(text)).ConfigureAwait(false);
+        await watching.ConfigureAwait(false);
+        LogStopped(logger);
+    }
+
+    /// <inheritdoc/>
+    public async ValueTask DisposeAsync()
+    {
+        hangUp?.Dispose();
+        manager?.Dispose();
+        control?.Dispose();
+        if (http is not null)
+            await http.DisposeAsync().ConfigureAwait(false);
+        if (gateway is not null)
+            await gateway.DisposeAsync().ConfigureAwait(false);
+    }
+
+    // A worker that ends before it was told to has failed: the service manager shall start the gateway anew.
+    private async Task WatchAsync(Gateway watched)
+    {
+        try
+        {
+            await watched.Completion.ConfigureAwait(false);
+            if (Volatile.Read(ref isStopping))
+                return;
+            LogWorkerEnded(logger, null);
+        }
+        catch (Exception e)
+        {
+            // The top of the workers: whatever it was, the process ends with a code that says so.
+            LogWorkerEnded(logger, e);
+        }
+
+        ExitCode = Cli.ExitCode.Bad;
+        lifetime.StopApplication();
+    }
+
+    private void Reload()
+    {
+        manager?.Reloading();
+        ConfigurationResult result = readConfiguration();
+        foreach (ConfigurationFault fault in result.Faults)
+            LogReloadFault(logger, fault.ToString());
+        if (result.Faults.Count == 0)
+        {
+            level.Set(result.Configuration.Log.Level);
+            gateway?.Reload(result.Configuration);
+        }
+
+        manager?.Reloaded();
+    }
+
+    [LoggerMessage(1001, LogLevel.Information, "iotgw {Version} runs as {Gateway}")]
+    private static partial void LogStarted(ILogger logger, string version, string gateway);
+
+    [LoggerMessage(1002, LogLevel.Information, "stopped")]
+    private static partial void LogStopped(ILogger logger);
+
+    [LoggerMessage(1003, LogLevel.Critical, "a worker ended: the gateway cannot go on and stops with exit code 1; please report this")]
+    private static partial void LogWorkerEnded(ILogger logger, Exception? exception);
+
+    [LoggerMessage(1004, LogLevel.Error, "the configuration is not reloaded, the old one stays in force: {Fault}")]
+    private static partial void LogReloadFault(ILogger logger, string fault);
+
+    [LoggerMessage(1005, LogLevel.Warning, "{Warning}")]
+    private static partial void LogWarning(ILogger logger, string warning);
+}

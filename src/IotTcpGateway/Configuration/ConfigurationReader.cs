@@ -1,0 +1,156 @@
+using System.Collections;
+using System.Text.Json;
+using System.Text.Json.Nodes;
+
+namespace IotTcpGateway.Configuration;
+
+/// <summary>What was read: the configuration, or what is wrong with it.</summary>
+internal sealed record ConfigurationResult(
+    GatewayConfiguration Configuration, IReadOnlyList<ConfigurationFault> Faults, IReadOnlyList<string> Files);
+
+/// <summary>Merges the files, the environment and the command line into one configuration, in this order.</summary>
+internal static class ConfigurationReader
+{
+    public const string DefaultFile = "/etc/iot-tcp-gateway/gateway.json";
+    public const string EnvironmentPrefix = "IOTGW__";
+
+    private static readonly JsonDocumentOptions Options =
+        new() { CommentHandling = JsonCommentHandling.Skip, AllowTrailingCommas = true, AllowDuplicateProperties = false };
+
+    /// <summary>Reads everything; all faults are gathered, not only the first.</summary>
+    /// <param name="file">The main file; conf.d/*.json beside it follow in name order. Null: the default file if it exists.</param>
+    /// <param name="environment">Variables, of which those with the prefix count.</param>
+    /// <param name="settings">"key.path=value" of the command line.</param>
+    public static ConfigurationResult Read(string? file, IDictionary environment, IEnumerable<string> settings)
+    {
+        var faults = new List<ConfigurationFault>();
+        var merged = new JsonObject();
+        List<string> files = FilesOf(file, faults);
+        foreach (string one in files)
+            Merge(merged, ReadFile(one, faults));
+        foreach (DictionaryEntry variable in environment)
+        {
+            if (variable.Key is string name && name.StartsWith(EnvironmentPrefix, StringComparison.Ordinal))
+                Set(merged, name, name[EnvironmentPrefix.Length..].Split("__"), (string?)variable.Value ?? "", faults);
+        }
+
+        foreach (string setting in settings)
+        {
+            int equals = setting.IndexOf('=');
+            if (equals > 0)
+                Set(merged, $"--set {setting[..equals]}", setting[..equals].Split('.'), setting[(equals + 1)..], faults);
+            else
+                faults.Add(new ConfigurationFault($"--set {setting}", "there is no value", "write it as --set mqtt.username=NAME"));
+        }
+
+        GatewayRules.Root.TryRead(merged, "", faults, out GatewayConfiguration configuration);
+        if (faults.Count == 0)
+        {
+            GatewayDefaults.Fill(configuration);
+            faults.AddRange(CrossRules.Check(configuration, GC.GetGCMemoryInfo().TotalAvailableMemoryBytes));
+            if (!Protocol.Names.IsDeviceId(System.Text.Encoding.UTF8.GetBytes(configuration.Gateway.Id)))
+                faults.Add(new ConfigurationFault("gateway.id", $"the host name \"{configuration.Gateway.Id}\" cannot be part of a topic", "set gateway.id"));
+        }
+
+        return new ConfigurationResult(configuration, faults, files);
+    }
+
+    private static List<string> FilesOf(string? file, List<ConfigurationFault> faults)
+    {
+        string main = Path.GetFullPath(file ?? DefaultFile);
+        var files = new List<string>();
+        if (File.Exists(main))
+            files.Add(main);
+        else if (file is not null)
+            faults.Add(new ConfigurationFault(main, "there is no such file", "name the configuration with --config, or leave it out"));
+        string directory = Path.Combine(Path.GetDirectoryName(main)!, "conf.d");
+        if (Directory.Exists(directory))
+            files.AddRange(Directory.GetFiles(directory, "*.json").Order(StringComparer.Ordinal));
+        return files;
+    }
+
+    private static JsonObject ReadFile(string file, List<ConfigurationFault> faults)
+    {
+        try
+        {
+            JsonNode? node = JsonNode.Parse(File.ReadAllText(file), documentOptions: Options);
+            if (GatewayRules.Root.Rooted(node, Path.GetDirectoryName(file)!) is JsonObject section)
+                return section;
+            faults.Add(new ConfigurationFault(file, "it is not an object", "put everything between { and }"));
+        }
+        catch (JsonException e)
+        {
+            string what = e.Message.Split(" Path:")[0].Split(" LineNumber:")[0].TrimEnd('.');
+            faults.Add(new ConfigurationFault(
+                $"{file}:{e.LineNumber + 1}:{e.BytePositionInLine + 1}", "it is not JSON: " + what, "mend it there"));
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            faults.Add(new ConfigurationFault(file, "it cannot be read: " + e.Message, "let the gateway's user read it"));
+        }
+
+        return [];
+    }
+
+    // Objects are merged key by key; anything else replaces what was there.
+    private static void Merge(JsonObject into, JsonObject from)
+    {
+        foreach ((string key, JsonNode? value) in from)
+        {
+            if (value is JsonObject section && into[key] is JsonObject existing)
+                Merge(existing, section);
+            else
+                into[key] = value?.DeepClone();
+        }
+    }
+
+    private static void Set(JsonObject root, string origin, string[] segments, string text, List<ConfigurationFault> faults)
+    {
+        JsonNode parent = root;
+        Rule rule = GatewayRules.Root;
+        for (int i = 0; i < segments.Length; i++)
+        {
+            if (rule.Child(segments[i]) is not { } child)
+            {
+                faults.Add(rule.Keys.Any()
+                    ? SectionRule<GatewayConfiguration>.Unknown(origin, segments[i], rule.Keys)
+                    : new ConfigurationFault(origin, $"\"{segments[i]}\" leads nowhere", $"what stands before it is {rule.Expected}"));
+                return;
+            }
+
+            rule = child.Rule;
+            if (i == segments.Length - 1)
+                Put(parent, child.Key, rule.Rooted(rule.FromText(text), Environment.CurrentDirectory));
+            else
+                parent = Below(parent, child.Key, isList: !rule.Keys.Any());
+        }
+    }
+
+    private static JsonNode Below(JsonNode parent, string key, bool isList)
+    {
+        JsonNode? existing = parent is JsonArray array
+            ? array.ElementAtOrDefault(int.Parse(key, System.Globalization.CultureInfo.InvariantCulture))
+            : parent[key];
+        if (existing is JsonObject or JsonArray)
+            return existing;
+        JsonNode made = isList ? new JsonArray() : new JsonObject();
+        Put(parent, key, made);
+        return made;
+    }
+
+    private static void Put(JsonNode parent, string key, JsonNode? value)
+    {
+        if (parent is not JsonArray array)
+        {
+            parent[key] = value;
+            return;
+        }
+
+        // An index beyond the end adds to the end.
+        int index = int.Parse(key, System.Globalization.CultureInfo.InvariantCulture);
+        if (index < array.Count)
+            array[index] = value;
+        else
+            array.Add(value);
+    }
+}

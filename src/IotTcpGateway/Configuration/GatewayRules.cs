@@ -1,0 +1,166 @@
+using System.Net;
+using System.Text;
+
+using IotTcpGateway.Buffer;
+using IotTcpGateway.Forward;
+using IotTcpGateway.Health;
+using IotTcpGateway.Ingest;
+using IotTcpGateway.Protocol;
+
+using Microsoft.Extensions.Logging;
+
+namespace IotTcpGateway.Configuration;
+
+/// <summary>Every key of the configuration: the one place from which it is read, checked, and described.</summary>
+internal static class GatewayRules
+{
+    private const int ListenersMax = 32;
+    private const int BrokersMax = 16;
+
+    public static SectionRule<GatewayConfiguration> Root { get; } = new SectionRule<GatewayConfiguration>()
+        .With("gateway", Gateway(), c => c.Gateway, (c, v) => c.Gateway = v, "This gateway.")
+        .With("listeners", new ListRule<ListenerOptions>(Listener(), ListenersMax), c => c.Listeners, (c, v) => c.Listeners = v,
+            "Where devices connect.")
+        .With("devices", Devices(), c => c.Devices, (c, v) => c.Devices = v, "The devices' keys and limits.")
+        .With("buffer", Buffer(), c => c.Buffer, (c, v) => c.Buffer = v, "What keeps frames until the broker has confirmed them.")
+        .With("mqtt", Mqtt(), c => c.Mqtt, (c, v) => c.Mqtt = v, "The broker.")
+        .With("http", Http(), c => c.Http, (c, v) => c.Http = v, "Health, metrics and status over HTTP; off if absent.")
+        .With("log", Log(), c => c.Log, (c, v) => c.Log = v, "The log.");
+
+    private static SectionRule<GatewayOptions> Gateway() => new SectionRule<GatewayOptions>()
+        .With("id", new TextRule("1 to 64 of A-Z a-z 0-9 . _ -, not beginning with a dot, not \"local\" or \"status\"", IsId),
+            o => o.Id, (o, v) => o.Id = v, "The gateway's id in topics; by default the host name.");
+
+    private static SectionRule<ListenerOptions> Listener() => new SectionRule<ListenerOptions>()
+        .With("name", new TextRule("1 to 64 of A-Z a-z 0-9 . _ -", IsId), o => o.Name, (o, v) => o.Name = v,
+            "A name for logs and metrics.")
+        .With("endpoint", new TextRule("an IP address and port, such as 0.0.0.0:7183 or [::]:7183", IsEndpoint),
+            o => o.Endpoint, (o, v) => o.Endpoint = v, "Address and port to listen on; [::] takes IPv4 too.")
+        .With("protocol", new ChoiceRule<string>(("itgp", "itgp")), o => o.Protocol, (o, v) => o.Protocol = v,
+            "What devices speak.")
+        .With("authentication", new ListRule<string>(new ChoiceRule<string>(("hmac", "hmac"), ("none", "none")), 2),
+            o => o.Authentication, (o, v) => o.Authentication = v, "How devices may show who they are.")
+        .With("allowFrom", new ListRule<string>(new TextRule("a CIDR block such as 192.168.0.0/16 or fd00::/8", IsNetwork), 256),
+            o => o.AllowFrom, (o, v) => o.AllowFrom = v, "Networks that are let in; empty lets everybody in.")
+        .With("maxConnections", new IntegerRule(1, 100_000), o => o.MaxConnections, (o, v) => o.MaxConnections = v,
+            "Devices connected at once.")
+        .With("maxConnectionsPerAddress", new IntegerRule(1, 100_000), o => o.MaxConnectionsPerAddress,
+            (o, v) => o.MaxConnectionsPerAddress = v, "Devices connected at once from one address.")
+        .With("maxUnauthenticated", new IntegerRule(2, 100_000), o => o.MaxUnauthenticated, (o, v) => o.MaxUnauthenticated = v,
+            "Connections at once that have not authenticated yet; one address may have half of them.")
+        .With("handshakeTimeout", Duration(TimeSpan.FromMilliseconds(100), TimeSpan.FromMinutes(5)), o => o.HandshakeTimeout,
+            (o, v) => o.HandshakeTimeout = v, "From connecting to WELCOME.")
+        .With("frameTimeout", Duration(TimeSpan.FromMilliseconds(100), TimeSpan.FromMinutes(5)), o => o.FrameTimeout,
+            (o, v) => o.FrameTimeout = v, "From a frame's first byte to its last.")
+        .With("idleTimeout", Duration(TimeSpan.FromSeconds(1), TimeSpan.FromHours(18)), o => o.IdleTimeout,
+            (o, v) => o.IdleTimeout = v, "With nothing received for so long, the connection is closed.")
+        .With("maxBody", new SizeRule(64, ProtocolConstants.BodyBytesMax), o => o.MaxBody, (o, v) => o.MaxBody = v,
+            "Largest DATA body.")
+        .With("framesPerSecond", new IntegerRule(1, 1_000_000), o => o.FramesPerSecond, (o, v) => o.FramesPerSecond = v,
+            "DATA frames a second of one device, with bursts of one second; above it reading slows.")
+        .With("maxWindow", new IntegerRule(1, 4096), o => o.MaxWindow, (o, v) => o.MaxWindow = v,
+            "DATA frames that a device may have unacknowledged.")
+        .With("badFramesPerMinute", new IntegerRule(1, 1_000_000), o => o.BadFramesPerMinute, (o, v) => o.BadFramesPerMinute = v,
+            "Broken frames and handshakes of one address in a minute, before it is refused for a minute.");
+
+    private static SectionRule<DevicesOptions> Devices() => new SectionRule<DevicesOptions>()
+        .With("file", Path("the device key file"), o => o.File, (o, v) => o.File = v,
+            "The device key file, written by \"iotgw device\"; a missing one is an empty one.")
+        .With("maxDevices", new IntegerRule(1, 1_000_000), o => o.MaxDevices, (o, v) => o.MaxDevices = v,
+            "Devices remembered.")
+        .With("maxChannels", new IntegerRule(1, 65_536), o => o.MaxChannels, (o, v) => o.MaxChannels = v,
+            "Channels that a connection may describe.")
+        .With("maxTableMemory", new SizeRule(64 << 10, 1L << 30), o => o.MaxTableMemory, (o, v) => o.MaxTableMemory = v,
+            "Memory that all descriptions together may take.");
+
+    private static SectionRule<BufferOptions> Buffer() => new SectionRule<BufferOptions>()
+        .With("ack", new ChoiceRule<AckPolicy>(("safe", AckPolicy.Safe), ("memory", AckPolicy.Memory)), o => o.Ack,
+            (o, v) => o.Ack = v, "When a frame is acknowledged: once the broker confirmed it, or once it is in memory.")
+        .With("memory", new SizeRule(128 << 10, 16L << 30), o => o.Memory, (o, v) => o.Memory = v,
+            "Memory that frames may take; a hard cap.")
+        .With("whenFull",
+            new ChoiceRule<WhenFull>(
+                ("refuse", WhenFull.Refuse), ("drop-oldest", WhenFull.DropOldest), ("drop-newest", WhenFull.DropNewest)),
+            o => o.WhenFull, (o, v) => o.WhenFull = v, "What happens when it is full: devices wait, or frames are dropped and counted.");
+
+    private static SectionRule<MqttOptions> Mqtt() => new SectionRule<MqttOptions>()
+        .With("brokers",
+            new ListRule<string>(
+                new TextRule("mqtt://host[:1883] or mqtts://host[:8883]", text => BrokerAddress.TryParse(text) is not null), BrokersMax),
+            o => o.Brokers, (o, v) => o.Brokers = v, "Brokers in order of preference.")
+        .With("clientId", new TextRule("1 to 128 printable characters", IsClientId), o => o.ClientId, (o, v) => o.ClientId = v,
+            "By default iotgw-{id}- and 8 hexadecimal digits of a hash of the machine id.")
+        .With("version", new MqttVersionRule(), o => o.Version, (o, v) => o.Version = v,
+            "5 falls back to 3.1.1 when the broker does not speak it.")
+        .With("username", new TextRule("a text"), o => o.Username, (o, v) => o.Username = v, "User name at the broker.")
+        .With("passwordFile", Path("the password"), o => o.PasswordFile, (o, v) => o.PasswordFile = v,
+            "File with the password, or credential:NAME for one that systemd hands over.")
+        .With("tls", Tls(), o => o.Tls, (o, v) => o.Tls = v, "For mqtts.")
+        .With("topic", new TextRule("a topic that contains {device}, may contain {gateway}, and {channel} as its last level", IsTemplate),
+            o => o.Topic, (o, v) => o.Topic = v, "Topic of telemetry.")
+        .With("statusTopic", new TextRule("a topic without wildcards", IsTopic), o => o.StatusTopic, (o, v) => o.StatusTopic = v,
+            "Topic of the gateway's own status; by default telemetry/{gateway}/status.")
+        .With("payload", new ChoiceRule<string>(("json", "json"), ("raw", "raw")), o => o.Payload, (o, v) => o.Payload = v,
+            "How telemetry is written.")
+        .With("qos", new IntegerRule(0, 1), o => o.Qos, (o, v) => o.Qos = v, "0 only with buffer.ack \"memory\".")
+        .With("inFlight", new IntegerRule(1, 10_000), o => o.InFlight, (o, v) => o.InFlight = v,
+            "Messages published and not yet confirmed.")
+        .With("batch", Batch(), o => o.Batch, (o, v) => o.Batch = v, "Several messages of a topic in one, as a JSON array.")
+        .With("keepAlive", Duration(TimeSpan.FromSeconds(1), TimeSpan.FromHours(18)), o => o.KeepAlive, (o, v) => o.KeepAlive = v,
+            "Longest silence towards the broker.")
+        .With("ackTimeout", Duration(TimeSpan.FromMilliseconds(100), TimeSpan.FromHours(1)), o => o.AckTimeout,
+            (o, v) => o.AckTimeout = v, "Without a PUBACK for so long, the link is dropped and made anew.")
+        .With("connectTimeout", Duration(TimeSpan.FromMilliseconds(100), TimeSpan.FromSeconds(15)), o => o.ConnectTimeout,
+            (o, v) => o.ConnectTimeout = v, "From looking the name up to CONNACK.")
+        .With("maxInboundPacket", new SizeRule(1 << 10, 16 << 20), o => o.MaxInboundPacket, (o, v) => o.MaxInboundPacket = v,
+            "Largest packet accepted from the broker.");
+
+    private static SectionRule<MqttTlsOptions> Tls() => new SectionRule<MqttTlsOptions>()
+        .With("ca", Path("certificates in PEM"), o => o.Ca, (o, v) => o.Ca = v,
+            "Authorities that may vouch for the broker; by default the system's.")
+        .With("certificate", Path("a certificate in PEM"), o => o.Certificate, (o, v) => o.Certificate = v,
+            "The gateway's own certificate.")
+        .With("key", Path("a private key in PEM"), o => o.Key, (o, v) => o.Key = v, "The key of that certificate.");
+
+    private static SectionRule<BatchOptions> Batch() => new SectionRule<BatchOptions>()
+        .With("messages", new IntegerRule(1, 1000), o => o.Messages, (o, v) => o.Messages = v, "Messages in one, at most.")
+        .With("linger", Duration(TimeSpan.Zero, TimeSpan.FromMinutes(1)), o => o.Linger, (o, v) => o.Linger = v,
+            "How long a message may wait for others.");
+
+    private static SectionRule<HttpOptions> Http() => new SectionRule<HttpOptions>()
+        .With("endpoint", new TextRule("a loopback address and port, such as 127.0.0.1:9183", IsLoopback), o => o.Endpoint,
+            (o, v) => o.Endpoint = v, "Where HTTP is answered.");
+
+    private static SectionRule<LogOptions> Log() => new SectionRule<LogOptions>()
+        .With("level",
+            new ChoiceRule<LogLevel>(
+                ("debug", LogLevel.Debug), ("information", LogLevel.Information), ("warning", LogLevel.Warning), ("error", LogLevel.Error)),
+            o => o.Level, (o, v) => o.Level = v, "Lowest level that is logged.");
+
+    private static DurationRule Duration(TimeSpan min, TimeSpan max) => new(min, max);
+
+    private static TextRule Path(string what) => new($"the path of {what}", text => text.Length > 0, isPath: true);
+
+    private static bool IsId(string text) => Names.IsDeviceId(Encoding.UTF8.GetBytes(text));
+
+    private static bool IsEndpoint(string text) => text.Contains(':') && IPEndPoint.TryParse(text, out _)
+        && (text[0] == '[' || text.IndexOf(':') == text.LastIndexOf(':'));
+
+    private static bool IsLoopback(string text) => IsEndpoint(text) && IPAddress.IsLoopback(IPEndPoint.Parse(text).Address);
+
+    private static bool IsNetwork(string text) => IPNetwork.TryParse(text, out _);
+
+    private static bool IsClientId(string text) => text.Length is > 0 and <= 128 && !text.Any(char.IsControl);
+
+    private static bool IsTopic(string text) => text.Length is > 0 and <= 1024 && !text.Any(c => c is '+' or '#' || char.IsControl(c));
+
+    private static bool IsTemplate(string text)
+    {
+        string[] levels = text.Split('/');
+        int channel = Array.FindIndex(levels, level => level.Contains("{channel}", StringComparison.Ordinal));
+        return IsTopic(text)
+            && levels.Count(level => level == "{device}") == 1
+            && (channel < 0 || (channel == levels.Length - 1 && levels[channel] == "{channel}"))
+            && levels.All(level => level is "{device}" or "{channel}" or "{gateway}" || !level.Contains('{'));
+    }
+}

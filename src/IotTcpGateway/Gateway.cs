@@ -1,0 +1,154 @@
+using System.Diagnostics.Metrics;
+using System.Net;
+
+using IotTcpGateway.Buffer;
+using IotTcpGateway.Commands;
+using IotTcpGateway.Configuration;
+using IotTcpGateway.Forward;
+using IotTcpGateway.Health;
+using IotTcpGateway.Ingest;
+using IotTcpGateway.Keys;
+using IotTcpGateway.Time;
+
+using Microsoft.Extensions.Logging;
+
+namespace IotTcpGateway;
+
+/// <summary>The gateway as a whole: its parts put together, started sinks before sources, stopped the other way round.</summary>
+internal sealed partial class Gateway : IAsyncDisposable
+{
+    private static readonly TimeSpan DrainLimit = TimeSpan.FromSeconds(4);
+
+    private readonly TimeProvider time;
+    private readonly ILogger logger;
+    private readonly Meter meter = new("iotgw");
+    private readonly MetricsRegistry metrics;
+    private readonly LatencyWindow latency;
+    private readonly GatewayClock clock;
+    private readonly RecordBuffer buffer;
+    private readonly DeviceBoard board = new();
+    private readonly KeyRing keys;
+    private readonly Forwarder forwarder;
+    private readonly IngestService ingest;
+    private readonly long startedAt;
+    private GatewayConfiguration configuration;
+    private bool isListening;
+
+    public Gateway(GatewayConfiguration configuration, TimeProvider time, Func<bool> isClockSynchronised, ILogger logger)
+    {
+        this.configuration = configuration;
+        this.time = time;
+        this.logger = logger;
+        startedAt = time.GetTimestamp();
+        metrics = new MetricsRegistry(meter);
+        latency = new LatencyWindow(() => metrics.HistogramOf("iotgw_frame_safe_seconds"), time);
+        var commands = new CommandBoard();
+        clock = new GatewayClock(time, isClockSynchronised);
+        buffer = new RecordBuffer(configuration.Buffer, time, meter);
+        keys = new KeyRing(configuration.Devices.File, time, logger);
+        forwarder = new Forwarder(
+            configuration.Mqtt, configuration.Gateway.Id, ProductVersion.Text, buffer, board, commands, clock, time, meter, logger);
+        ingest = new IngestService(
+            configuration.Devices, buffer, board, commands, clock, time, meter, keys.Find, logger);
+        keys.Changed += changed => ingest.ChangeKeys(keys.Find, id => !changed.Contains(id));
+        Health = new GatewayHealth(metrics, Status, () => ingest.IsTurningOver && forwarder.IsTurningOver);
+    }
+
+    public GatewayHealth Health { get; }
+
+    /// <summary>Completes when a worker has failed: the gateway cannot go on then.</summary>
+    public Task Completion => Task.WhenAny(ingest.Completion, forwarder.Completion).Unwrap();
+
+    /// <summary>Where it listens, by listener name, with real ports.</summary>
+    public IReadOnlyList<(string Name, IPEndPoint Endpoint)> Endpoints => ingest.Endpoints;
+
+    /// <summary>Begins to forward, then to listen.</summary>
+    /// <exception cref="System.Net.Sockets.SocketException">An endpoint cannot be used.</exception>
+    public void Start()
+    {
+        keys.Start();
+        forwarder.Start();
+        ingest.Start(configuration.Listeners);
+        isListening = true;
+    }
+
+    /// <summary>Reads and accepts no more, waits for the broker's last confirmations, tells devices and broker goodbye.</summary>
+    public async Task StopAsync(Action<string> say)
+    {
+        isListening = false;
+        ingest.StopReading();
+        say($"stopping: {buffer.Records} frames wait for the broker");
+        await forwarder.DrainAsync(DrainLimit).ConfigureAwait(false);
+        if (buffer.Records > 0)
+            LogLeftBehind(logger, buffer.Records);
+        say("stopping: last ACKs");
+        await ingest.FinishAsync().ConfigureAwait(false);
+        say("stopping: offline statuses");
+        await forwarder.StopAsync().ConfigureAwait(false);
+    }
+
+    /// <summary>Takes what of a new configuration can be taken now; says what cannot.</summary>
+    public void Reload(GatewayConfiguration changed)
+    {
+        keys.Reload(force: true);
+        ConfigurationChange change = ConfigurationChange.Between(configuration, changed);
+        ingest.Change(changed.Listeners);
+        foreach (string path in change.Reloadable)
+            LogReloaded(logger, path);
+        foreach (string path in change.NeedsRestart)
+            LogNeedsRestart(logger, path);
+        // What needs a restart stays as it is, so that a second reload names it again.
+        configuration.Listeners = changed.Listeners;
+        configuration.Log = changed.Log;
+    }
+
+    /// <summary>What it says of itself now.</summary>
+    public GatewayStatus Status()
+    {
+        ForwarderStatus link = forwarder.Status;
+        return new GatewayStatus
+        {
+            Gateway = configuration.Gateway.Id,
+            Version = ProductVersion.Text,
+            UptimeSeconds = Math.Round(time.GetElapsedTime(startedAt).TotalSeconds, 1),
+            IsReady = isListening && !buffer.IsFull,
+            IsClockSynchronised = clock.IsSynchronised,
+            Listeners = [.. Endpoints.Select(e => new ListenerStatus(e.Name, e.Endpoint.ToString()))],
+            Devices = new DevicesStatus(
+                ingest.Connections, ingest.Sessions, keys.Count, keys.IsReadable, ingest.Metrics.AuthenticationFailures),
+            Frames = new FramesStatus(
+                ingest.Metrics.FramesReceived,
+                ingest.Metrics.Duplicates,
+                ingest.Metrics.FramesRejected,
+                ingest.Metrics.Gaps,
+                latency.Read()),
+            Buffer = new BufferStatus(
+                buffer.Records, buffer.DroppedRecords, buffer.MemoryBytes, buffer.MemoryBytesMax, buffer.IsFull),
+            Broker = new BrokerStatus(
+                link.IsConnected, link.Broker, link.Version, link.InFlight, link.Published, link.Reconnects, link.LastFailure),
+            ResidentMebibytes = Math.Round(Environment.WorkingSet / 1048576.0, 1),
+        };
+    }
+
+    /// <inheritdoc/>
+    public ValueTask DisposeAsync()
+    {
+        ingest.Dispose();
+        forwarder.Dispose();
+        keys.Dispose();
+        buffer.Dispose();
+        metrics.Dispose();
+        meter.Dispose();
+        return ValueTask.CompletedTask;
+    }
+
+    [LoggerMessage(1101, LogLevel.Warning,
+        "{Count} frames were not confirmed by the broker in time: they were not acknowledged, and the devices will send them again")]
+    private static partial void LogLeftBehind(ILogger logger, long count);
+
+    [LoggerMessage(1102, LogLevel.Information, "reloaded: {Path} is changed")]
+    private static partial void LogReloaded(ILogger logger, string path);
+
+    [LoggerMessage(1103, LogLevel.Warning, "{Path} is changed in the configuration: restart the service for it to take effect")]
+    private static partial void LogNeedsRestart(ILogger logger, string path);
+}
