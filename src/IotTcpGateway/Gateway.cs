@@ -43,7 +43,7 @@ internal sealed partial class Gateway : IAsyncDisposable
         metrics = new MetricsRegistry(meter);
         latency = new LatencyWindow(() => metrics.HistogramOf("iotgw_frame_safe_seconds"), time);
         var commands = new CommandBoard();
-        clock = new GatewayClock(time, isClockSynchronised);
+        clock = new GatewayClock(time, configuration.Gateway.TrustClock ? () => true : isClockSynchronised);
         buffer = new RecordBuffer(configuration.Buffer, time, meter);
         keys = new KeyRing(configuration.Devices.File, time, logger);
         forwarder = new Forwarder(
@@ -57,7 +57,9 @@ internal sealed partial class Gateway : IAsyncDisposable
     public GatewayHealth Health { get; }
 
     /// <summary>Completes when a worker has failed: the gateway cannot go on then.</summary>
-    public Task Completion => Task.WhenAny(ingest.Completion, forwarder.Completion).Unwrap();
+    public Task Completion => configuration.Mqtt.Brokers.Count == 0
+        ? ingest.Completion
+        : Task.WhenAny(ingest.Completion, forwarder.Completion).Unwrap();
 
     /// <summary>Where it listens, by listener name, with real ports.</summary>
     public IReadOnlyList<(string Name, IPEndPoint Endpoint)> Endpoints => ingest.Endpoints;

@@ -8,6 +8,13 @@ internal static class CommandLine
     private static readonly Option<bool> Verbose =
         new("--verbose") { Description = "Show stack traces and debug messages.", Recursive = true };
 
+    // After SIGTERM or Ctrl+C a verb has longer to end than the gateway's own limits add up to.
+    private static readonly InvocationConfiguration Invocation = new()
+    {
+        EnableDefaultExceptionHandler = false,
+        ProcessTerminationTimeout = TimeSpan.FromSeconds(15),
+    };
+
     public static async Task<int> RunAsync(string[] arguments)
     {
         var root = new RootCommand("iotgw, a TCP to MQTT gateway: what it has acknowledged reaches the broker.")
@@ -30,7 +37,7 @@ internal static class CommandLine
 
         try
         {
-            return await parsed.InvokeAsync(new InvocationConfiguration { EnableDefaultExceptionHandler = false }).ConfigureAwait(false);
+            return await parsed.InvokeAsync(Invocation).ConfigureAwait(false);
         }
         catch (OperationCanceledException)
         {

@@ -31,6 +31,7 @@ internal sealed partial class GatewayService(
     private PosixSignalRegistration? hangUp;
     private Task watching = Task.CompletedTask;
     private bool isStopping;
+    private bool isDisposed;
 
     public int ExitCode { get; private set; } = Cli.ExitCode.Fine;
 
@@ -84,6 +85,9 @@ internal sealed partial class GatewayService(
     /// <inheritdoc/>
     public async ValueTask DisposeAsync()
     {
+        // The container knows it by two names and disposes it by each.
+        if (Interlocked.Exchange(ref isDisposed, true))
+            return;
         hangUp?.Dispose();
         manager?.Dispose();
         control?.Dispose();

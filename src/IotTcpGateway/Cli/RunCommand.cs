@@ -23,11 +23,14 @@ internal static class RunCommand
         var command = new Command("run", "Run the gateway.") { socket };
         HelpWithExample.Add(command, "iotgw run --set mqtt.brokers.0=mqtt://127.0.0.1");
         options.AddTo(command);
-        command.SetAction((parsed, _) => RunAsync(() => options.Read(parsed), parsed.GetValue(socket)!, CommandLine.IsVerbose(parsed)));
+        // The token stops the host: the command line's own signal handler comes before the host's and waits for us.
+        command.SetAction((parsed, stopping) => RunAsync(
+            () => options.Read(parsed), parsed.GetValue(socket)!, CommandLine.IsVerbose(parsed), stopping));
         return command;
     }
 
-    private static async Task<int> RunAsync(Func<ConfigurationResult> read, string socket, bool isVerbose)
+    private static async Task<int> RunAsync(
+        Func<ConfigurationResult> read, string socket, bool isVerbose, CancellationToken stopping)
     {
         ConfigurationResult result = read();
         foreach (ConfigurationFault fault in result.Faults)
@@ -40,7 +43,7 @@ internal static class RunCommand
         var service = host.Services.GetRequiredService<GatewayService>();
         try
         {
-            await host.RunAsync().ConfigureAwait(false);
+            await host.RunAsync(stopping).ConfigureAwait(false);
         }
         catch (Exception e) when (!isVerbose && e is SocketException or IOException or UnauthorizedAccessException)
         {

@@ -31,6 +31,9 @@ internal sealed class GatewayOptions
 {
     /// <summary>The gateway's id in topics; by default the host name.</summary>
     public string Id { get; set; } = "";
+
+    /// <summary>Believe the wall clock though the kernel does not call it synchronised.</summary>
+    public bool TrustClock { get; set; }
 }
 
 /// <summary>Section "log".</summary>

@@ -29,7 +29,9 @@ internal static class GatewayRules
 
     private static SectionRule<GatewayOptions> Gateway() => new SectionRule<GatewayOptions>()
         .With("id", new TextRule("1 to 64 of A-Z a-z 0-9 . _ -, not beginning with a dot, not \"local\" or \"status\"", IsId),
-            o => o.Id, (o, v) => o.Id = v, "The gateway's id in topics; by default the host name.");
+            o => o.Id, (o, v) => o.Id = v, "The gateway's id in topics; by default the host name.")
+        .With("trustClock", new FlagRule(), o => o.TrustClock, (o, v) => o.TrustClock = v,
+            "Believe the wall clock though the kernel does not call it synchronised: for hosts with an RTC or a hypervisor's clock.");
 
     private static SectionRule<ListenerOptions> Listener() => new SectionRule<ListenerOptions>()
         .With("name", new TextRule("1 to 64 of A-Z a-z 0-9 . _ -", IsId), o => o.Name, (o, v) => o.Name = v,
