@@ -26,7 +26,7 @@ internal static class DecodeCommand
             hex,
             file,
         };
-        HelpWithExample.Add(command, "iotgw decode C749010A0000000001000000FF6E53DB");
+        HelpWithExample.Add(command, "iotgw decode C749010A0000000001000000AAD1CC1B");
         command.SetAction(parsed => Decode(parsed.GetValue(hex) ?? [], parsed.GetValue(file)));
         return command;
     }

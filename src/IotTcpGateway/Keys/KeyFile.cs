@@ -42,6 +42,19 @@ internal sealed class KeyFile(string path)
         return devices[^1].Key;
     });
 
+    /// <summary>Adds many devices in one go; returns them with their new keys.</summary>
+    /// <exception cref="KeyFileException">An id exists, or the file cannot be used.</exception>
+    public IReadOnlyList<DeviceKey> AddAll(IReadOnlyCollection<string> ids, DateTimeOffset now) => ids.Count == 0
+        ? []
+        : Change<IReadOnlyList<DeviceKey>>(devices =>
+        {
+            if (devices.Find(d => ids.Contains(d.Id)) is { } existing)
+                throw new KeyFileException($"device {existing.Id} exists already");
+            List<DeviceKey> added = [.. ids.Select(id => NewKey(id, now))];
+            devices.AddRange(added);
+            return added;
+        });
+
     /// <summary>Removes a device.</summary>
     /// <exception cref="KeyFileException">There is no such device, or the file cannot be used.</exception>
     public void Revoke(string id) => Change(devices => devices.RemoveAt(IndexOf(devices, id)));
