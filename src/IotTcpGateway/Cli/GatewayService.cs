@@ -22,12 +22,15 @@ internal sealed partial class GatewayService(
 {
     public const string LogCategory = "iotgw";
 
+    private static readonly TimeSpan SettledAfter = TimeSpan.FromSeconds(2);
+
     private readonly ILogger logger = loggers.CreateLogger(LogCategory);
     private readonly SystemdNotifier notifier = new();
     private Gateway? gateway;
     private HttpEndpoint? http;
     private ControlSocket? control;
     private ServiceManager? manager;
+    private ITimer? settled;
     private PosixSignalRegistration? hangUp;
     private Task watching = Task.CompletedTask;
     private bool isStopping;
@@ -65,6 +68,7 @@ internal sealed partial class GatewayService(
             Reload();
         });
         watching = WatchAsync(gateway);
+        settled = TimeProvider.System.CreateTimer(_ => StartupMemory.GiveBack(), null, SettledAfter, Timeout.InfiniteTimeSpan);
         notifier.Notify(ServiceState.Ready);
         LogStarted(logger, ProductVersion.Text, configuration.Gateway.Id);
     }
@@ -89,6 +93,7 @@ internal sealed partial class GatewayService(
         if (Interlocked.Exchange(ref isDisposed, true))
             return;
         hangUp?.Dispose();
+        settled?.Dispose();
         manager?.Dispose();
         control?.Dispose();
         if (http is not null)
