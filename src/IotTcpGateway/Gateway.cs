@@ -94,13 +94,13 @@ internal sealed partial class Gateway : IAsyncDisposable
     {
         keys.Reload(force: true);
         ConfigurationChange change = ConfigurationChange.Between(configuration, changed);
-        ingest.Change(changed.Listeners);
+        List<ListenerOptions> listeners = ConfigurationChange.Reloaded(configuration.Listeners, changed.Listeners);
+        ingest.Change(listeners);
         foreach (string path in change.Reloadable)
             LogReloaded(logger, path);
         foreach (string path in change.NeedsRestart)
             LogNeedsRestart(logger, path);
-        // What needs a restart stays as it is, so that a second reload names it again.
-        configuration.Listeners = changed.Listeners;
+        configuration.Listeners = listeners;
         configuration.Log = changed.Log;
     }
 

@@ -1,9 +1,10 @@
 using System.CommandLine;
+using System.Text.RegularExpressions;
 
 namespace IotTcpGateway.Cli;
 
 /// <summary>All verbs, and what happens when one of them fails.</summary>
-internal static class CommandLine
+internal static partial class CommandLine
 {
     private static readonly Option<bool> Verbose =
         new("--verbose") { Description = "Show stack traces and debug messages.", Recursive = true };
@@ -44,10 +45,13 @@ internal static class CommandLine
             // Ctrl+C of a verb that has nothing to tidy up.
             return ExitCode.Bad;
         }
-        catch (Exception e) when (!parsed.GetValue(Verbose))
+        catch (Exception e)
         {
-            // The top of the program: one line instead of a stack trace.
-            return Fail(ExitCode.CouldNotRun, $"{e.GetBaseException().Message} (--verbose shows where)");
+            // The top of the program: one line, unless the stack trace was asked for.
+            if (!parsed.GetValue(Verbose))
+                return Fail(ExitCode.CouldNotRun, $"{e.GetBaseException().Message} (--verbose shows where)");
+            await Console.Error.WriteLineAsync(e.ToString()).ConfigureAwait(false);
+            return ExitCode.CouldNotRun;
         }
     }
 
@@ -55,7 +59,7 @@ internal static class CommandLine
     {
         Command command = parsed.CommandResult.Command;
         string path = command == root ? "iotgw" : string.Join(' ', PathTo(parsed.CommandResult));
-        string problem = parsed.Errors[0].Message.TrimEnd('.');
+        string problem = NumberTypes().Replace(parsed.Errors[0].Message.TrimEnd('.'), "a number");
         if (parsed.UnmatchedTokens.Count > 0)
         {
             string word = parsed.UnmatchedTokens[0];
@@ -66,6 +70,10 @@ internal static class CommandLine
 
         return $"{problem}; see \"{path} --help\"";
     }
+
+    // The library names the type that it wanted, not what a person would write.
+    [GeneratedRegex(@"expected type '[^']*(Int32|Int64|Double)\]?'")]
+    private static partial Regex NumberTypes();
 
     private static IEnumerable<string> PathTo(System.CommandLine.Parsing.CommandResult result) =>
         result.Parent is System.CommandLine.Parsing.CommandResult parent

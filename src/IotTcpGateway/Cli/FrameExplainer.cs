@@ -25,7 +25,7 @@ internal static class FrameExplainer
             FrameHeader header = frame.Header;
             output.WriteLine(FormattableString.Invariant(
                 $"at byte {offset}: {Name(header.Type)}, sequence {header.Sequence}, body {header.BodyBytes} bytes{(header.IsTagged ? ", tagged" : "")}, CRC right"));
-            isRight &= ExplainBody(header.Type, frame.Body, output);
+            isRight &= ExplainBody(header.Type, frame.Body, output) && IsAllowed(header, output);
             if (header.IsTagged)
                 Line(output, "tag", Convert.ToHexStringLower(frame.Tag));
             offset += frame.Bytes.Length;
@@ -47,6 +47,18 @@ internal static class FrameExplainer
         FrameReadResult.BadChecksum => "the CRC is wrong: the bytes were altered",
         _ => "it is not a frame",
     };
+
+    // What a gateway would answer with BYE 4 although the frame is whole and its body legal.
+    private static bool IsAllowed(in FrameHeader header, TextWriter output)
+    {
+        string wrong = header switch
+        {
+            { Type: var type } when !Enum.IsDefined(type) => "the protocol has no such type",
+            { Type: FrameType.Data, Sequence: 0 } => "DATA is numbered from 1",
+            _ => "",
+        };
+        return wrong.Length == 0 || !Line(output, "not allowed", wrong);
+    }
 
     private static bool ExplainBody(FrameType type, ReadOnlySpan<byte> body, TextWriter output)
     {

@@ -3,6 +3,7 @@ using System.Runtime.InteropServices;
 
 using IotTcpGateway.Configuration;
 using IotTcpGateway.Health;
+using IotTcpGateway.Ingest;
 using IotTcpGateway.Time;
 
 using Microsoft.Extensions.Hosting;
@@ -25,7 +26,6 @@ internal sealed partial class GatewayService(
     private static readonly TimeSpan SettledAfter = TimeSpan.FromSeconds(2);
 
     private readonly ILogger logger = loggers.CreateLogger(LogCategory);
-    private readonly SystemdNotifier notifier = new();
     private Gateway? gateway;
     private HttpEndpoint? http;
     private ControlSocket? control;
@@ -50,18 +50,22 @@ internal sealed partial class GatewayService(
         }
         catch (SocketException e)
         {
-            throw new IOException($"a listener cannot be used: {e.Message}; is the port taken, or the address not of this machine?", e);
+            // They are bound in order: the first that is not there is the one.
+            ListenerOptions failed = configuration.Listeners[gateway.Endpoints.Count];
+            throw new IOException(
+                $"listener {failed.Name} cannot use {failed.Endpoint}: {e.Message}; is the port taken, or the address not of this machine?", e);
         }
 
         if (configuration.Http is not null)
         {
             http = new HttpEndpoint(configuration.Http, gateway.Health, loggers);
             await http.StartAsync().ConfigureAwait(false);
+            LogHttp(logger, http.Address);
         }
 
         control = new ControlSocket(controlSocketPath, gateway.Health, logger);
         control.Start();
-        manager = new ServiceManager(notifier, gateway.Health, TimeProvider.System, logger);
+        manager = new ServiceManager(new SystemdNotifier(), gateway.Health, TimeProvider.System, logger);
         hangUp = PosixSignalRegistration.Create(PosixSignal.SIGHUP, signal =>
         {
             signal.Cancel = true;
@@ -69,7 +73,7 @@ internal sealed partial class GatewayService(
         });
         watching = WatchAsync(gateway);
         settled = TimeProvider.System.CreateTimer(_ => StartupMemory.GiveBack(), null, SettledAfter, Timeout.InfiniteTimeSpan);
-        notifier.Notify(ServiceState.Ready);
+        manager.Ready();
         LogStarted(logger, ProductVersion.Text, configuration.Gateway.Id);
     }
 
@@ -79,7 +83,7 @@ internal sealed partial class GatewayService(
         if (gateway is null)
             return;
         Volatile.Write(ref isStopping, true);
-        notifier.Notify(ServiceState.Stopping);
+        manager?.Stopping();
         hangUp?.Dispose();
         await gateway.StopAsync(text => manager?.Say(text)).ConfigureAwait(false);
         await watching.ConfigureAwait(false);
@@ -151,4 +155,7 @@ internal sealed partial class GatewayService(
 
     [LoggerMessage(1005, LogLevel.Warning, "{Warning}")]
     private static partial void LogWarning(ILogger logger, string warning);
+
+    [LoggerMessage(1006, LogLevel.Information, "HTTP is answered at {Address}")]
+    private static partial void LogHttp(ILogger logger, string address);
 }

@@ -16,6 +16,8 @@ internal static class RunCommand
     // The service manager waits ten seconds; the gateway's own limits add up to less.
     private static readonly TimeSpan ShutdownLimit = TimeSpan.FromSeconds(10);
 
+    private const string HostLogCategory = "Microsoft.Extensions.Hosting.Internal.Host";
+
     public static Command Create()
     {
         var options = new ConfigurationOptions();
@@ -57,8 +59,13 @@ internal static class RunCommand
         GatewayConfiguration configuration, Func<ConfigurationResult> read, string socket, LogLevelSwitch level)
     {
         var builder = new HostApplicationBuilder(new HostApplicationBuilderSettings { DisableDefaults = true });
-        builder.Logging.SetMinimumLevel(LogLevel.Trace).AddFilter((_, category, wanted) =>
-            category == GatewayService.LogCategory ? level.Allows(wanted) : wanted >= LogLevel.Warning);
+        builder.Logging.SetMinimumLevel(LogLevel.Trace).AddFilter((_, category, wanted) => category switch
+        {
+            GatewayService.LogCategory => level.Allows(wanted),
+            // It shows the stack trace of what keeps the gateway from starting; what and where is said by us, in one line.
+            HostLogCategory => level.Allows(LogLevel.Debug) && wanted >= LogLevel.Warning,
+            _ => wanted >= LogLevel.Warning,
+        });
         if (SystemdHelpers.IsSystemdService())
             builder.Logging.AddSystemdConsole();
         else

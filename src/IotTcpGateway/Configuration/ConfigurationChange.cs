@@ -1,5 +1,7 @@
 using System.Text.Json.Nodes;
 
+using IotTcpGateway.Ingest;
+
 namespace IotTcpGateway.Configuration;
 
 /// <summary>What differs between the configuration in force and a new one.</summary>
@@ -15,6 +17,21 @@ internal sealed record ConfigurationChange(IReadOnlyList<string> Reloadable, IRe
         Compare("", GatewayRules.Root.Write(before), GatewayRules.Root.Write(after), changed);
         return new ConfigurationChange([.. changed.Where(IsReloadable)], [.. changed.Where(path => !IsReloadable(path))]);
     }
+
+    /// <summary>
+    /// The listeners in force after a reload: those of before with the limits of the new ones of the same name. What needs
+    /// a restart stays as it is, so that a second reload names it again.
+    /// </summary>
+    public static List<ListenerOptions> Reloaded(IEnumerable<ListenerOptions> before, List<ListenerOptions> after) =>
+    [
+        .. before.Select(old =>
+        {
+            if (after.Find(changed => changed.Name == old.Name) is not { } taken)
+                return old;
+            (taken.Endpoint, taken.Protocol, taken.MaxBody) = (old.Endpoint, old.Protocol, old.MaxBody);
+            return taken;
+        }),
+    ];
 
     private static bool IsReloadable(string path)
     {

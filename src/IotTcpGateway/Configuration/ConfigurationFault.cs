@@ -6,5 +6,6 @@ namespace IotTcpGateway.Configuration;
 /// <param name="Remedy">What would be right.</param>
 internal sealed record ConfigurationFault(string Path, string Problem, string Remedy)
 {
-    public override string ToString() => $"{Path}: {Problem}; {Remedy}";
+    /// <summary>One line, whatever stands in the file.</summary>
+    public override string ToString() => string.Concat($"{Path}: {Problem}; {Remedy}".Select(c => char.IsControl(c) ? ' ' : c));
 }

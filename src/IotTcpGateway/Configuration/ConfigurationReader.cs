@@ -1,5 +1,4 @@
 using System.Collections;
-using System.Text.Json;
 using System.Text.Json.Nodes;
 
 namespace IotTcpGateway.Configuration;
@@ -13,9 +12,6 @@ internal static class ConfigurationReader
 {
     public const string DefaultFile = "/etc/iot-tcp-gateway/gateway.json";
     public const string EnvironmentPrefix = "IOTGW__";
-
-    private static readonly JsonDocumentOptions Options =
-        new() { CommentHandling = JsonCommentHandling.Skip, AllowTrailingCommas = true, AllowDuplicateProperties = false };
 
     /// <summary>Reads everything; all faults are gathered, not only the first.</summary>
     /// <param name="file">The main file; conf.d/*.json beside it follow in name order. Null: the default file if it exists.</param>
@@ -73,16 +69,12 @@ internal static class ConfigurationReader
     {
         try
         {
-            JsonNode? node = JsonNode.Parse(File.ReadAllText(file), documentOptions: Options);
+            int before = faults.Count;
+            JsonNode? node = JsonText.Parse(file, File.ReadAllBytes(file), faults);
             if (GatewayRules.Root.Rooted(node, Path.GetDirectoryName(file)!) is JsonObject section)
                 return section;
-            faults.Add(new ConfigurationFault(file, "it is not an object", "put everything between { and }"));
-        }
-        catch (JsonException e)
-        {
-            string what = e.Message.Split(" Path:")[0].Split(" LineNumber:")[0].TrimEnd('.');
-            faults.Add(new ConfigurationFault(
-                $"{file}:{e.LineNumber + 1}:{e.BytePositionInLine + 1}", "it is not JSON: " + what, "mend it there"));
+            if (faults.Count == before)
+                faults.Add(new ConfigurationFault(file, "it is not an object", "put everything between { and }"));
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
@@ -106,24 +98,27 @@ internal static class ConfigurationReader
 
     private static void Set(JsonObject root, string origin, string[] segments, string text, List<ConfigurationFault> faults)
     {
-        JsonNode parent = root;
+        // The whole way is known before anything is made on it.
+        var way = new List<(Rule Rule, string Key)>();
         Rule rule = GatewayRules.Root;
-        for (int i = 0; i < segments.Length; i++)
+        foreach (string segment in segments)
         {
-            if (rule.Child(segments[i]) is not { } child)
+            if (rule.Child(segment) is not { } child)
             {
                 faults.Add(rule.Keys.Any()
-                    ? SectionRule<GatewayConfiguration>.Unknown(origin, segments[i], rule.Keys)
-                    : new ConfigurationFault(origin, $"\"{segments[i]}\" leads nowhere", $"what stands before it is {rule.Expected}"));
+                    ? SectionRule<GatewayConfiguration>.Unknown(origin, segment, rule.Keys)
+                    : new ConfigurationFault(origin, $"\"{segment}\" leads nowhere", $"what stands before it is {rule.Expected}"));
                 return;
             }
 
+            way.Add(child);
             rule = child.Rule;
-            if (i == segments.Length - 1)
-                Put(parent, child.Key, rule.Rooted(rule.FromText(text), Environment.CurrentDirectory));
-            else
-                parent = Below(parent, child.Key, isList: !rule.Keys.Any());
         }
+
+        JsonNode parent = root;
+        foreach ((Rule section, string key) in way[..^1])
+            parent = Below(parent, key, isList: !section.Keys.Any());
+        Put(parent, way[^1].Key, rule.Rooted(rule.FromText(text), Environment.CurrentDirectory));
     }
 
     private static JsonNode Below(JsonNode parent, string key, bool isList)

@@ -30,7 +30,8 @@ internal sealed class SimulatedDevice : IAsyncDisposable
             Host = options.Host,
             Port = options.Port,
             DeviceId = Id,
-            Key = options.KeyOf(Id) is { } key ? key : null,
+            // Named type: a null array would become an empty key, not none.
+            Key = options.KeyOf(Id) is { } key ? (ReadOnlyMemory<byte>?)key : null,
             RequireTags = options.Tagged,
             Tls = options.Tls,
             Firmware = "simulated",

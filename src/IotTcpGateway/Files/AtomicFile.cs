@@ -19,8 +19,7 @@ internal static partial class AtomicFile
     public static void Write(string path, ReadOnlySpan<byte> content)
     {
         string directory = Path.GetDirectoryName(Path.GetFullPath(path))!;
-        if (!Directory.Exists(directory))
-            Directory.CreateDirectory(directory, OwnerOnlyDirectory);
+        MakeDirectory(directory);
         string beside = path + ".new";
         File.Delete(beside);
         var options = new FileStreamOptions
@@ -42,10 +41,18 @@ internal static partial class AtomicFile
         Sync(handle, directory);
     }
 
+    /// <summary>Makes a directory that only the owner may use, unless it is there.</summary>
+    public static void MakeDirectory(string directory)
+    {
+        if (!Directory.Exists(directory))
+            Directory.CreateDirectory(directory, OwnerOnlyDirectory);
+    }
+
     private static SafeFileHandle OpenDirectory(string directory)
     {
-        const int directoryCloseOnExec = 0x10000 | 0x80000;
-        int descriptor = Open(directory, directoryCloseOnExec);
+        // Without O_DIRECTORY: its value differs between processors, and what is O_DIRECTORY on x86 is O_DIRECT on ARM.
+        const int readOnlyCloseOnExec = 0x80000;
+        int descriptor = Open(directory, readOnlyCloseOnExec);
         return descriptor >= 0
             ? new SafeFileHandle(descriptor, ownsHandle: true)
             : throw new IOException($"{directory} cannot be opened: {Why()}");

@@ -1,4 +1,5 @@
 using System.Net;
+using System.Net.Sockets;
 using System.Text;
 using System.Text.Json;
 
@@ -33,7 +34,14 @@ internal sealed class HttpEndpoint(HttpOptions options, GatewayHealth health, IL
         });
         application = builder.Build();
         application.Run(AnswerAsync);
-        await application.StartAsync().ConfigureAwait(false);
+        try
+        {
+            await application.StartAsync().ConfigureAwait(false);
+        }
+        catch (Exception e) when (e is IOException or SocketException)
+        {
+            throw new IOException($"http cannot use {options.Endpoint}: {e.GetBaseException().Message}; name another http.endpoint", e);
+        }
     }
 
     /// <inheritdoc/>

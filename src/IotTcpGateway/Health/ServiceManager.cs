@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Net.Sockets;
 
 using Microsoft.Extensions.Hosting.Systemd;
 using Microsoft.Extensions.Logging;
@@ -20,6 +21,7 @@ internal sealed partial class ServiceManager : IDisposable
     private readonly ITimer? status;
     private string lastStatus = "";
     private bool wasAlive = true;
+    private bool wasHeard = true;
 
     public ServiceManager(ISystemdNotifier notifier, GatewayHealth health, TimeProvider time, ILogger logger)
     {
@@ -34,10 +36,14 @@ internal sealed partial class ServiceManager : IDisposable
     }
 
     /// <summary>A reload begins; <see cref="Reloaded"/> ends it.</summary>
-    public void Reloading() => notifier.Notify(new ServiceState(string.Create(
+    public void Reloading() => Notify(new ServiceState(string.Create(
         CultureInfo.InvariantCulture, $"RELOADING=1\nMONOTONIC_USEC={Environment.TickCount64 * 1000}")));
 
-    public void Reloaded() => notifier.Notify(ServiceState.Ready);
+    public void Reloaded() => Ready();
+
+    public void Ready() => Notify(ServiceState.Ready);
+
+    public void Stopping() => Notify(ServiceState.Stopping);
 
     /// <summary>Says what it does now.</summary>
     public void Say(string text)
@@ -45,7 +51,7 @@ internal sealed partial class ServiceManager : IDisposable
         if (text == lastStatus)
             return;
         lastStatus = text;
-        notifier.Notify(new ServiceState("STATUS=" + text));
+        Notify(new ServiceState("STATUS=" + text));
     }
 
     /// <inheritdoc/>
@@ -64,11 +70,27 @@ internal sealed partial class ServiceManager : IDisposable
             : null;
     }
 
+    private void Notify(ServiceState state)
+    {
+        try
+        {
+            notifier.Notify(state);
+            wasHeard = true;
+        }
+        catch (SocketException e)
+        {
+            // Who forwards frames does not stop because nobody asks how it is; the change is told once.
+            if (wasHeard)
+                LogNotHeard(logger, e.Message);
+            wasHeard = false;
+        }
+    }
+
     private void Feed()
     {
         bool isAlive = health.IsAlive;
         if (isAlive)
-            notifier.Notify(new ServiceState("WATCHDOG=1"));
+            Notify(new ServiceState("WATCHDOG=1"));
         else if (wasAlive)
             LogStandsStill(logger);
         wasAlive = isAlive;
@@ -89,4 +111,7 @@ internal sealed partial class ServiceManager : IDisposable
     [LoggerMessage(1610, LogLevel.Critical,
         "a part of the pipeline stands still: the watchdog is not fed any more, systemd will restart the service")]
     private static partial void LogStandsStill(ILogger logger);
+
+    [LoggerMessage(1611, LogLevel.Warning, "the service manager cannot be told anything: {Why}")]
+    private static partial void LogNotHeard(ILogger logger, string why);
 }

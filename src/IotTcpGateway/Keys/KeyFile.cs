@@ -7,6 +7,8 @@ using System.Text.Json;
 using IotTcpGateway.Files;
 using IotTcpGateway.Protocol;
 
+using Microsoft.Win32.SafeHandles;
+
 namespace IotTcpGateway.Keys;
 
 /// <summary>A device with its key.</summary>
@@ -92,9 +94,8 @@ internal sealed class KeyFile(string path)
         try
         {
             // Two commands at once must not undo each other's change.
-            string? directory = Path.GetDirectoryName(Path.GetFullPath(path));
-            Directory.CreateDirectory(directory!);
-            using var exclusive = new FileStream(path + ".lock", FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None);
+            AtomicFile.MakeDirectory(Path.GetDirectoryName(Path.GetFullPath(path))!);
+            using SafeFileHandle exclusive = FileLock.Take(path + ".lock");
             List<DeviceKey> devices = [.. Read()];
             T result = change(devices);
             AtomicFile.Write(path, Format(devices));
