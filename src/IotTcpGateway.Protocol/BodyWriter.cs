@@ -19,7 +19,7 @@ internal ref struct BodyWriter(Span<byte> destination)
 
     public void U64(ulong value) => BinaryPrimitives.WriteUInt64LittleEndian(Next(sizeof(ulong)), value);
 
-    public void Put(ReadOnlySpan<byte> bytes) => bytes.CopyTo(Next(bytes.Length));
+    public void Put(scoped ReadOnlySpan<byte> bytes) => bytes.CopyTo(Next(bytes.Length));
 
     private Span<byte> Next(int bytes)
     {

@@ -23,7 +23,7 @@ public static class Proofs
         Span<byte> proof) =>
         Compute(key, "ITGP1 gateway"u8, helloBody, gatewayNonce, welcomeBodyBeforeProof, proof);
 
-    /// <summary>The key that signs the tags of this session: HMAC(key, "ITGP1 session" | HELLO body | gateway nonce).</summary>
+    /// <summary>The key of this session's tags: HMAC(key, "ITGP1 session" | HELLO body | gateway nonce).</summary>
     public static void SessionKey(
         ReadOnlySpan<byte> key, ReadOnlySpan<byte> helloBody, ReadOnlySpan<byte> gatewayNonce, Span<byte> sessionKey) =>
         Compute(key, "ITGP1 session"u8, helloBody, gatewayNonce, default, sessionKey);
