@@ -6,6 +6,7 @@ const string Usage = """
     IotTcpGateway.Fuzz TARGET                  runs a target; only the libFuzzer driver starts it like this
     IotTcpGateway.Fuzz replay TARGET FILE...   runs a target once on each file
     IotTcpGateway.Fuzz instrument ASSEMBLY...  rewrites assemblies in place so that they report their branches
+    IotTcpGateway.Fuzz coverage TARGET DIR...  names the methods of the instrumented assembly that the files do not reach
     IotTcpGateway.Fuzz list                    names the targets
     """;
 
@@ -23,6 +24,8 @@ switch (args)
         foreach (string file in args[2..])
             target(File.ReadAllBytes(file));
         return 0;
+    case ["coverage", string name, _, ..] when FuzzTargets.All.TryGetValue(name, out FuzzTarget? target):
+        return Coverage.Print(target, args[2..]);
     case [string name] when FuzzTargets.All.TryGetValue(name, out FuzzTarget? target):
         Fuzzer.LibFuzzer.Run(input => target(input));
         return 0;

@@ -122,6 +122,19 @@ internal static class Messages
         Require.That(time >= long.MinValue && time <= long.MaxValue, "a time out of range");
         switch (record.Type)
         {
+            case DataType.I8 or DataType.I16 or DataType.I32 or DataType.I64:
+                Int128 half = Int128.One << ((bytes * 8) - 1);
+                Require.That(record.AsSigned() >= -half && record.AsSigned() < half, "a signed value beyond its type");
+                break;
+            case DataType.U8 or DataType.U16 or DataType.U32 or DataType.U64:
+                Require.That(record.AsUnsigned() < UInt128.One << (bytes * 8), "an unsigned value beyond its type");
+                break;
+            case DataType.F32:
+                Require.SameBytes(record.Value, BitConverter.GetBytes(record.AsSingle()), "an f32");
+                break;
+            case DataType.F64:
+                Require.SameBytes(record.Value, BitConverter.GetBytes(record.AsDouble()), "an f64");
+                break;
             case DataType.Bool:
                 Require.That(record.Value[0] <= 1 && record.AsBool() == (record.Value[0] == 1), "a bad bool");
                 break;
