@@ -57,7 +57,7 @@ public readonly ref struct Hello
         return true;
     }
 
-    /// <summary>Writes the body; returns its length. Fields against the rules are an InvalidOperationException.</summary>
+    /// <summary>Writes the body; returns its length. Fields against the rules: InvalidOperationException.</summary>
     public int WriteBody(Span<byte> destination)
     {
         if (BootId == 0)
@@ -243,7 +243,7 @@ public readonly ref struct Command
         return true;
     }
 
-    /// <summary>Writes the body; returns its length. Fields against the rules are an InvalidOperationException.</summary>
+    /// <summary>Writes the body; returns its length. Fields against the rules: InvalidOperationException.</summary>
     public int WriteBody(Span<byte> destination)
     {
         if (Name.Length is 0 or > byte.MaxValue || !System.Text.Unicode.Utf8.IsValid(Name))

@@ -34,7 +34,7 @@ public class CodecBenchmarks
             throw new InvalidOperationException("the frames to be measured are not right");
     }
 
-    /// <summary>What the gateway does with a frame before it goes into the buffer, and a walk over its records.</summary>
+    /// <summary>What the gateway does before a frame goes into the buffer, and a walk over its records.</summary>
     [Benchmark(Baseline = true)]
     public int ReadPlain() => Read(plain, out _);
 

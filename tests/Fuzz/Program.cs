@@ -6,7 +6,7 @@ const string Usage = """
     IotTcpGateway.Fuzz TARGET                  runs a target; only the libFuzzer driver starts it like this
     IotTcpGateway.Fuzz replay TARGET FILE...   runs a target once on each file
     IotTcpGateway.Fuzz instrument ASSEMBLY...  rewrites assemblies in place so that they report their branches
-    IotTcpGateway.Fuzz coverage TARGET DIR...  names the methods of the instrumented assembly that the files do not reach
+    IotTcpGateway.Fuzz coverage TARGET DIR...  names the methods of the instrumented assembly not reached
     IotTcpGateway.Fuzz list                    names the targets
     """;
 

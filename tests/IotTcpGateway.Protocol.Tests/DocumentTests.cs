@@ -23,7 +23,12 @@ public partial class DocumentTests
         {
             var type = (DataType)number;
             Assert.Equal(DataTypes.Word(type), cells[1]);
-            string bytes = type is DataType.Text ? "u8" : type is DataType.Bytes ? "u16" : $"{DataTypes.FixedBytes(type)}";
+            string bytes = type switch
+            {
+                DataType.Text => "u8",
+                DataType.Bytes => "u16",
+                _ => $"{DataTypes.FixedBytes(type)}",
+            };
             Assert.Equal(bytes, FirstWord().Match(cells[2]).Value);
         }
     }
@@ -71,9 +76,11 @@ public partial class DocumentTests
     {
         string text = string.Join(' ', Lines);
         Assert.Contains($"{ProtocolConstants.ControlBodyBytesMax} bytes from a device before WELCOME", text);
-        Assert.Contains($"more than {ProtocolConstants.FrameBytes(ProtocolConstants.ControlBodyBytesMax, true)} bytes", text);
+        int frameBytesMax = ProtocolConstants.FrameBytes(ProtocolConstants.ControlBodyBytesMax, tagged: true);
+        Assert.Contains($"more than {frameBytesMax} bytes", text);
         Assert.Contains($"at most {Command.NameAndPayloadBytesMax} bytes", text);
-        Assert.Contains($"{ProtocolConstants.DefaultPort} (plain TCP) and {ProtocolConstants.DefaultTlsPort} (TLS)", text);
+        Assert.Contains($"{ProtocolConstants.DefaultPort} (plain TCP)", text);
+        Assert.Contains($"{ProtocolConstants.DefaultTlsPort} (TLS)", text);
     }
 
     private static void AssertSame<T>(string heading, NumberStyles style, Func<string, string> nameOf)

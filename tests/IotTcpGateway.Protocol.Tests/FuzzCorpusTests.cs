@@ -1,3 +1,5 @@
+using CsCheck;
+
 using IotTcpGateway.Fuzz.Protocol;
 
 using Xunit;
@@ -32,6 +34,33 @@ public class FuzzCorpusTests
                 FrameReaderTarget.Run([(byte)options, 1, (byte)piece, .. stream]);
         }
     }
+
+    [Fact]
+    public void FrameReaderTarget_DamagedStreams_HoldItsInvariants()
+    {
+        byte[] stream = [.. Vectors.Valid.Concat(Vectors.Invalid).SelectMany(v => v.Hex("hex"))];
+        var damage = Gen.Select(Gen.Int[0, stream.Length - 1], Gen.Byte);
+        Gen.Select(Gen.Byte, Gen.Byte.Array[0, 4], damage.Array[0, 5]).Sample(
+            (options, pieces, damages) =>
+            {
+                byte[] damaged = [.. stream];
+                foreach ((int at, byte value) in damages)
+                    damaged[at] = value;
+                FrameReaderTarget.Run([options, (byte)pieces.Length, .. pieces, .. damaged]);
+            },
+            iter: 5_000);
+    }
+
+    [Fact]
+    public void Targets_RandomBytes_HoldTheirInvariants() =>
+        Gen.Byte.Array[0, 200].Sample(
+            input =>
+            {
+                FrameReaderTarget.Run(input);
+                MessagesTarget.RunFromDevice(input);
+                MessagesTarget.RunFromGateway(input);
+            },
+            iter: 50_000);
 
     private static void Run(string target, byte[] input)
     {
