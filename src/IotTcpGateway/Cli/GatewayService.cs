@@ -25,7 +25,6 @@ internal sealed partial class GatewayService(
     private static readonly TimeSpan SettledAfter = TimeSpan.FromSeconds(2);
 
     private readonly ILogger logger = loggers.CreateLogger(LogCategory);
-    private readonly SystemdNotifier notifier = new();
     private Gateway? gateway;
     private HttpEndpoint? http;
     private ControlSocket? control;
@@ -61,7 +60,7 @@ internal sealed partial class GatewayService(
 
         control = new ControlSocket(controlSocketPath, gateway.Health, logger);
         control.Start();
-        manager = new ServiceManager(notifier, gateway.Health, TimeProvider.System, logger);
+        manager = new ServiceManager(new SystemdNotifier(), gateway.Health, TimeProvider.System, logger);
         hangUp = PosixSignalRegistration.Create(PosixSignal.SIGHUP, signal =>
         {
             signal.Cancel = true;
@@ -69,7 +68,7 @@ internal sealed partial class GatewayService(
         });
         watching = WatchAsync(gateway);
         settled = TimeProvider.System.CreateTimer(_ => StartupMemory.GiveBack(), null, SettledAfter, Timeout.InfiniteTimeSpan);
-        notifier.Notify(ServiceState.Ready);
+        manager.Ready();
         LogStarted(logger, ProductVersion.Text, configuration.Gateway.Id);
     }
 
@@ -79,7 +78,7 @@ internal sealed partial class GatewayService(
         if (gateway is null)
             return;
         Volatile.Write(ref isStopping, true);
-        notifier.Notify(ServiceState.Stopping);
+        manager?.Stopping();
         hangUp?.Dispose();
         await gateway.StopAsync(text => manager?.Say(text)).ConfigureAwait(false);
         await watching.ConfigureAwait(false);
