@@ -23,14 +23,12 @@ internal sealed partial class GatewayService(
 {
     public const string LogCategory = "iotgw";
 
-    private static readonly TimeSpan SettledAfter = TimeSpan.FromSeconds(2);
-
     private readonly ILogger logger = loggers.CreateLogger(LogCategory);
     private Gateway? gateway;
     private HttpEndpoint? http;
     private ControlSocket? control;
     private ServiceManager? manager;
-    private ITimer? settled;
+    private MemoryKeeper? memory;
     private PosixSignalRegistration? hangUp;
     private Task watching = Task.CompletedTask;
     private bool isStopping;
@@ -72,7 +70,7 @@ internal sealed partial class GatewayService(
             Reload();
         });
         watching = WatchAsync(gateway);
-        settled = TimeProvider.System.CreateTimer(_ => StartupMemory.GiveBack(), null, SettledAfter, Timeout.InfiniteTimeSpan);
+        memory = new MemoryKeeper(TimeProvider.System);
         manager.Ready();
         LogStarted(logger, ProductVersion.Text, configuration.Gateway.Id);
     }
@@ -97,7 +95,7 @@ internal sealed partial class GatewayService(
         if (Interlocked.Exchange(ref isDisposed, true))
             return;
         hangUp?.Dispose();
-        settled?.Dispose();
+        memory?.Dispose();
         manager?.Dispose();
         control?.Dispose();
         if (http is not null)

@@ -75,9 +75,6 @@ internal static class SimulateCommand
 
     private static readonly Option<bool> Json = new("--json") { Description = "Print the result as JSON." };
 
-    // A running gateway takes a change of its key file within a second; a device that comes earlier is refused.
-    private static readonly TimeSpan KeysTakenAfter = TimeSpan.FromSeconds(1);
-
     public static Command Create()
     {
         var command = new Command("simulate", "Run a fleet of simulated devices against a gateway and show what came of it.")
@@ -98,9 +95,7 @@ internal static class SimulateCommand
         {
             try
             {
-                options = options with { KeyOf = KeysOf(path, options, parsed.GetValue(MakeKeys), out bool isChanged) };
-                if (isChanged)
-                    await Task.Delay(KeysTakenAfter, TimeProvider.System, stopping).ConfigureAwait(false);
+                options = options with { KeyOf = await KeysOfAsync(path, options, parsed.GetValue(MakeKeys)).ConfigureAwait(false) };
             }
             catch (KeyFileException e)
             {
@@ -169,7 +164,7 @@ internal static class SimulateCommand
         };
     }
 
-    private static Func<string, byte[]?> KeysOf(string path, FleetOptions options, bool makesMissing, out bool isChanged)
+    private static async Task<Func<string, byte[]?>> KeysOfAsync(string path, FleetOptions options, bool makesMissing)
     {
         var file = new KeyFile(path);
         var keys = file.Read().ToDictionary(d => d.Id, d => d.Key);
@@ -178,7 +173,9 @@ internal static class SimulateCommand
             throw new KeyFileException($"{path} has no key for {missing[0]}: add it with --make-keys or \"iotgw device add\"");
         foreach (DeviceKey made in file.AddAll(missing, TimeProvider.System.GetUtcNow()))
             keys[made.Id] = made.Key;
-        isChanged = missing.Length > 0;
+        // A running gateway takes them within a second; before that it would turn the devices away.
+        if (missing.Length > 0)
+            await Task.Delay(TimeSpan.FromSeconds(1.5)).ConfigureAwait(false);
         return keys.GetValueOrDefault;
     }
 

@@ -98,8 +98,8 @@ internal static class ConfigurationReader
 
     private static void Set(JsonObject root, string origin, string[] segments, string text, List<ConfigurationFault> faults)
     {
-        // The whole way is known before anything is made on it.
-        var way = new List<(Rule Rule, string Key)>();
+        // First the whole way, then the change: half a way would be a fault of its own.
+        List<(Rule Rule, string Key)> way = [];
         Rule rule = GatewayRules.Root;
         foreach (string segment in segments)
         {
@@ -116,8 +116,8 @@ internal static class ConfigurationReader
         }
 
         JsonNode parent = root;
-        foreach ((Rule section, string key) in way[..^1])
-            parent = Below(parent, key, isList: !section.Keys.Any());
+        foreach ((Rule step, string key) in way.SkipLast(1))
+            parent = Below(parent, key, isList: !step.Keys.Any());
         Put(parent, way[^1].Key, rule.Rooted(rule.FromText(text), Environment.CurrentDirectory));
     }
 

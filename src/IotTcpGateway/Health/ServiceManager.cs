@@ -21,7 +21,7 @@ internal sealed partial class ServiceManager : IDisposable
     private readonly ITimer? status;
     private string lastStatus = "";
     private bool wasAlive = true;
-    private bool wasHeard = true;
+    private bool isUnheard;
 
     public ServiceManager(ISystemdNotifier notifier, GatewayHealth health, TimeProvider time, ILogger logger)
     {
@@ -36,14 +36,16 @@ internal sealed partial class ServiceManager : IDisposable
     }
 
     /// <summary>A reload begins; <see cref="Reloaded"/> ends it.</summary>
-    public void Reloading() => Notify(new ServiceState(string.Create(
+    public void Reloading() => Tell(new ServiceState(string.Create(
         CultureInfo.InvariantCulture, $"RELOADING=1\nMONOTONIC_USEC={Environment.TickCount64 * 1000}")));
 
     public void Reloaded() => Ready();
 
-    public void Ready() => Notify(ServiceState.Ready);
+    /// <summary>Everything listens.</summary>
+    public void Ready() => Tell(ServiceState.Ready);
 
-    public void Stopping() => Notify(ServiceState.Stopping);
+    /// <summary>The end begins.</summary>
+    public void Stopping() => Tell(ServiceState.Stopping);
 
     /// <summary>Says what it does now.</summary>
     public void Say(string text)
@@ -51,7 +53,7 @@ internal sealed partial class ServiceManager : IDisposable
         if (text == lastStatus)
             return;
         lastStatus = text;
-        Notify(new ServiceState("STATUS=" + text));
+        Tell(new ServiceState("STATUS=" + text));
     }
 
     /// <inheritdoc/>
@@ -70,19 +72,19 @@ internal sealed partial class ServiceManager : IDisposable
             : null;
     }
 
-    private void Notify(ServiceState state)
+    // A service manager that does not listen, perhaps because it starts anew itself, is no reason to fall.
+    private void Tell(ServiceState state)
     {
         try
         {
             notifier.Notify(state);
-            wasHeard = true;
+            isUnheard = false;
         }
         catch (SocketException e)
         {
-            // Who forwards frames does not stop because nobody asks how it is; the change is told once.
-            if (wasHeard)
-                LogNotHeard(logger, e.Message);
-            wasHeard = false;
+            if (!isUnheard)
+                LogUnheard(logger, e.Message);
+            isUnheard = true;
         }
     }
 
@@ -90,7 +92,7 @@ internal sealed partial class ServiceManager : IDisposable
     {
         bool isAlive = health.IsAlive;
         if (isAlive)
-            Notify(new ServiceState("WATCHDOG=1"));
+            Tell(new ServiceState("WATCHDOG=1"));
         else if (wasAlive)
             LogStandsStill(logger);
         wasAlive = isAlive;
@@ -112,6 +114,6 @@ internal sealed partial class ServiceManager : IDisposable
         "a part of the pipeline stands still: the watchdog is not fed any more, systemd will restart the service")]
     private static partial void LogStandsStill(ILogger logger);
 
-    [LoggerMessage(1611, LogLevel.Warning, "the service manager cannot be told anything: {Why}")]
-    private static partial void LogNotHeard(ILogger logger, string why);
+    [LoggerMessage(1611, LogLevel.Warning, "the service manager does not listen on its socket ({Why}): going on without")]
+    private static partial void LogUnheard(ILogger logger, string why);
 }

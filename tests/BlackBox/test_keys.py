@@ -1,0 +1,193 @@
+"""Device keys: the verbs on the file, and a running gateway that follows the file."""
+import os
+import subprocess
+import unittest
+
+from bench import IOTGW, BlackBox, clean_environment, iotgw, wait_for
+from device import ACK, BYE, DATA, REFUSE, Failure, data_of
+from fleet import Link
+
+# The promise is a second; the rest is for a machine that has other things to do.
+TAKEN_WITHIN_SECONDS = 5
+AUTHENTICATION_FAILED = "refused, reason 3"
+
+
+class KeyFile(BlackBox):
+    def setUp(self):
+        super().setUp()
+        self.config = self.write("gateway.json", {"devices": {"file": "keys/devices.json"}})
+        self.file = self.folder / "keys" / "devices.json"
+
+    def device(self, verb, *arguments):
+        return iotgw("device", verb, *arguments, "--config", self.config)
+
+    def assert_fails(self, verb, *arguments, hint):
+        done = self.device(verb, *arguments)
+        self.assertEqual((done.returncode, done.stdout), (1, ""), done)
+        self.assert_one_line(done.stderr)
+        self.assertIn(hint, done.stderr)
+
+    def test_add_prints_the_key_once(self):
+        done = self.device("add", "pump-7")
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        self.assertRegex(done.stdout, r"\A[0-9a-f]{64}\n\Z")
+        shown = self.device("list").stdout
+        self.assertIn("pump-7", shown)
+        self.assertNotIn(done.stdout.strip(), shown)
+
+    def test_file_and_folder_are_the_owners_alone(self):
+        self.device("add", "pump-7")
+        self.assertEqual(self.file.stat().st_mode & 0o777, 0o600)
+        self.assertEqual(self.file.parent.stat().st_mode & 0o777, 0o700)
+        for beside in self.file.parent.iterdir():
+            self.assertEqual(beside.stat().st_mode & 0o077, 0, beside)
+
+    def test_change_makes_an_open_file_the_owners_alone_again(self):
+        self.device("add", "pump-7")
+        self.file.chmod(0o644)
+        self.device("add", "pump-8")
+        self.assertEqual(self.file.stat().st_mode & 0o777, 0o600)
+
+    def test_add_of_an_existing_device_fails_and_keeps_its_key(self):
+        self.device("add", "pump-7")
+        before = self.file.read_bytes()
+        self.assert_fails("add", "pump-7", hint="iotgw device rotate pump-7")
+        self.assertEqual(self.file.read_bytes(), before)
+
+    def test_rotate_prints_another_key(self):
+        first = self.device("add", "pump-7").stdout
+        second = self.device("rotate", "pump-7")
+        self.assertEqual(second.returncode, 0)
+        self.assertRegex(second.stdout, r"\A[0-9a-f]{64}\n\Z")
+        self.assertNotEqual(second.stdout, first)
+
+    def test_revoke_takes_it_from_the_list(self):
+        self.device("add", "pump-7")
+        self.device("add", "pump-8")
+        self.assertEqual(self.device("revoke", "pump-7").returncode, 0)
+        shown = self.device("list").stdout
+        self.assertNotIn("pump-7", shown)
+        self.assertIn("pump-8", shown)
+
+    def test_unknown_device_is_told(self):
+        self.assert_fails("revoke", "pump-9", hint="iotgw device list")
+        self.assert_fails("rotate", "pump-9", hint="iotgw device list")
+
+    def test_list_without_a_file_is_empty(self):
+        done = self.device("list")
+        self.assertEqual((done.returncode, done.stdout), (0, ""))
+
+    def test_damaged_file_is_told_and_not_written_over(self):
+        key = self.device("add", "pump-7").stdout.strip()
+        for damage in ("", "{", '{"devices":[{"id":"a/b","key":""}]}', '{"devices":[{"id":"a","key":"00"}]}',
+                       '{"devices":{}}', "[]", '{"devices":[{"id":"a","key":5}]}',
+                       self.file.read_text().replace(key, "xy" * 32)):
+            with self.subTest(damage=damage):
+                self.file.write_text(damage)
+                self.assert_fails("list", hint="devices.json is damaged")
+                self.assert_fails("add", "pump-8", hint="devices.json is damaged")
+                self.assertEqual(self.file.read_text(), damage)
+
+    def test_many_at_once_lose_nothing(self):
+        names = [f"pump-{number}" for number in range(8)]
+        running = [subprocess.Popen([IOTGW, "device", "add", name, "--config", str(self.config)], env=clean_environment(),
+                                    stdout=subprocess.PIPE, stderr=subprocess.STDOUT) for name in names]
+        outputs = [process.communicate()[0] for process in running]
+        self.assertEqual([process.returncode for process in running], [0] * len(names), outputs)
+        shown = self.device("list").stdout
+        self.assertEqual([name for name in names if name not in shown], [])
+
+
+class RunningGateway(BlackBox):
+    def setUp(self):
+        super().setUp()
+        self.running = self.gateway({"devices": {"file": "devices.json"}}).start()
+        self.address = self.running.address()
+
+    def device(self, verb, name):
+        """Runs the verb, and waits until the gateway says that it has read the file again."""
+        before = self.running.log().count("device keys read")
+        done = iotgw("device", verb, name, "--config", self.running.file)
+        self.assertEqual(done.returncode, 0, done)
+        wait_for(lambda: self.running.log().count("device keys read") > before, "the gateway to take the change",
+                 TAKEN_WITHIN_SECONDS)
+        return done.stdout.strip()
+
+    def enter(self, name, key):
+        link = Link(self.address)
+        self.addCleanup(link.socket.close)
+        link.enter(name, bytes.fromhex(key) if key else None, False, 1, 0)
+        return link
+
+    def assert_refused(self, name, key):
+        with self.assertRaisesRegex(Failure, AUTHENTICATION_FAILED):
+            self.enter(name, key)
+
+    def assert_serves(self, link):
+        link.send(DATA, 1, data_of(0, [(1, 3, 0, b"\x01")]))
+
+    def test_added_device_gets_in(self):
+        key = self.device("add", "pump-7")
+        self.enter("pump-7", key)
+        self.assert_refused("pump-7", "00" * 32)
+        self.assert_refused("pump-8", key)
+
+    def test_device_with_a_key_does_not_get_in_without(self):
+        self.device("add", "pump-7")
+        self.assert_refused("pump-7", None)
+
+    def test_revoked_device_is_put_out_and_stays_out(self):
+        key = self.device("add", "pump-7")
+        link = self.enter("pump-7", key)
+        other = self.enter("pump-8", self.device("add", "pump-8"))
+        self.device("revoke", "pump-7")
+        self.assertTrue(link.closed())
+        self.assert_refused("pump-7", key)
+        other.send(10, 5)
+        self.assertEqual(other.receive()[:2], (11, 5), "the other device's session goes on")
+
+    def test_rotated_key_ends_the_old_session(self):
+        key = self.device("add", "pump-7")
+        link = self.enter("pump-7", key)
+        fresh = self.device("rotate", "pump-7")
+        self.assertTrue(link.closed())
+        self.assert_refused("pump-7", key)
+        self.enter("pump-7", fresh)
+
+    def test_new_key_ends_the_session_that_came_without(self):
+        link = self.enter("pump-7", None)
+        self.device("add", "pump-7")
+        self.assertTrue(link.closed())
+
+    def test_damaged_file_lets_nobody_in_until_it_is_mended(self):
+        key = self.device("add", "pump-7")
+        file = self.folder / "devices.json"
+        right = file.read_bytes()
+        file.write_bytes(right[:-20])
+        self.running.wait_log("no device can get in")
+        self.assertIn("devices.json is damaged", self.running.log())
+        self.assert_refused("pump-7", key)
+        self.assert_refused("never-had-a-key", None)
+        self.assertFalse(self.running.status()["devices"]["areKeysReadable"])
+        before = self.running.log().count("device keys read")
+        file.write_bytes(right)
+        wait_for(lambda: self.running.log().count("device keys read") > before, "the mended file to be read")
+        self.enter("pump-7", key)
+
+    def test_file_that_others_can_read_is_a_warning(self):
+        self.device("add", "pump-7")
+        file = self.folder / "devices.json"
+        file.chmod(0o644)
+        os.utime(file)
+        self.running.wait_log("can be read or written by others")
+
+    def test_keys_are_told_to_nobody(self):
+        key = self.device("add", "pump-7")
+        self.enter("pump-7", key)
+        self.assert_refused("pump-7", "00" * 32)
+        shown = self.running.log() + iotgw("status", "--json", "--socket", self.running.socket).stdout
+        self.assertNotIn(key, shown.lower())
+
+
+if __name__ == "__main__":
+    unittest.main()
