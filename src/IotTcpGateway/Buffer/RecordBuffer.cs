@@ -171,8 +171,12 @@ internal sealed partial class RecordBuffer : IDisposable
             Added?.Invoke();
         if (dropped > 0)
             CountDropped(dropped, DropReason.BufferFull);
-        foreach (IStreamOwner owner in owners ?? [])
-            owner.Progressed();
+        if (owners is not null)
+        {
+            foreach (IStreamOwner owner in owners)
+                owner.Progressed();
+        }
+
         if (result == AddResult.Added && options.Ack == AckPolicy.Memory)
             stream.Owner?.Progressed();
         return result;

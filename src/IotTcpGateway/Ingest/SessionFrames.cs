@@ -53,10 +53,10 @@ internal sealed partial class Session
             _ => "body-too-large",
         };
         context.Metrics.FrameRejected(label);
-        SessionEnding ending = SessionEnding.BadBytes(label);
+        SessionEnding because = SessionEnding.BadBytes(label);
         if (result == FrameReadResult.BadVersion)
-            ending = ending with { Refuse = RefuseReason.VersionNotSupported, Text = "version 1 is spoken here" };
-        return End(ending);
+            because = because with { Refuse = RefuseReason.VersionNotSupported, Text = "version 1 is spoken here" };
+        return End(because);
     }
 
     private Step TakeWhole(in Frame frame, out int consumed)
