@@ -138,8 +138,9 @@ internal sealed partial class IngestService : IDisposable
             session.Abort();
         await closed.ConfigureAwait(false);
         await running.CancelAsync().ConfigureAwait(false);
-        // A failure is for Completion to tell.
+        // A failure is for those to see who await Completion.
         await Task.WhenAll(workers).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        await Completion.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
     }
 
     /// <inheritdoc/>

@@ -41,6 +41,7 @@ internal sealed class SessionOutbox(
     private bool isBroken;
     private bool isQueued;
     private bool ackOwed;
+    private bool hasProgressed;
     private uint acknowledged;
     private ushort windowTold;
     private long received;
@@ -150,7 +151,14 @@ internal sealed class SessionOutbox(
     }
 
     /// <inheritdoc/>
-    public void Progressed() => OweAck();
+    public void Progressed()
+    {
+        lock (gate)
+        {
+            hasProgressed = true;
+            QueueNeedsLock();
+        }
+    }
 
     /// <summary>The buffer has room again: a device that is held back is told.</summary>
     public void WindowOpened()
@@ -296,7 +304,7 @@ internal sealed class SessionOutbox(
                 continue;
             }
 
-            if (ackOwed || safe > acknowledged)
+            if (ackOwed || (hasProgressed && safe > acknowledged))
                 WriteAckNeedsLock(Math.Max(acknowledged, safe));
             return;
         }
@@ -321,7 +329,7 @@ internal sealed class SessionOutbox(
 
     private void WriteAckNeedsLock(uint sequence)
     {
-        ackOwed = false;
+        ackOwed = hasProgressed = false;
         acknowledged = sequence;
         windowTold = windowNow!();
         Span<byte> body = stackalloc byte[sizeof(ushort)];

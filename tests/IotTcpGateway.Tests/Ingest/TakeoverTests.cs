@@ -1,0 +1,191 @@
+using IotTcpGateway.Buffer;
+using IotTcpGateway.Protocol;
+using IotTcpGateway.TestKit;
+
+using Xunit;
+
+namespace IotTcpGateway.Tests.Ingest;
+
+public class TakeoverTests
+{
+    [Fact]
+    public async Task SameDeviceTwice_NewestWinsAndNoOfflineIsShown()
+    {
+        await using var rig = new IngestRig();
+        using RawDevice older = await rig.OpenAsync("d1");
+        using RawDevice newer = await rig.OpenAsync("d1");
+        await older.ExpectByeAsync(ByeReason.Superseded);
+        await IngestRig.UntilAsync(() => rig.Ingest.Sessions == 1);
+        Assert.All(rig.TakeNotices(), notice => Assert.True(notice.State.IsOnline));
+        Assert.Empty(await newer.PingAsync());
+        Assert.Equal(1, rig.Board.OnlineCount);
+    }
+
+    [Fact]
+    public async Task SameDeviceTwice_WhatTheOlderConnectionSentIsOwedToTheDevice()
+    {
+        await using var rig = new IngestRig();
+        using RawDevice older = await rig.OpenAsync("d1");
+        await older.SendDataAsync(1);
+        await older.SendDataAsync(2);
+        TakenRecord[] taken = await rig.TakeAsync(2);
+        using RawDevice newer = await rig.OpenAsync("d1", highestUsed: 2);
+        Assert.Equal(0u, newer.Welcome!.LastSafe);
+        await newer.SendDataAsync(1);
+        await newer.SendDataAsync(2);
+        await newer.PingAsync();
+        rig.Confirm(taken);
+        await newer.ExpectAckAsync(2);
+        Assert.Equal(2, rig.Ingest.Metrics.Duplicates);
+        Assert.Equal(0, rig.Buffer.Records);
+        Assert.Null(rig.TryTake());
+    }
+
+    [Fact]
+    public async Task SameDeviceTwice_OlderConnectionFullOfData_NothingOfItIsTakenAfterTheWelcome()
+    {
+        await using var rig = new IngestRig(o => (o.MaxWindow, o.FramesPerSecond) = (1000, 100_000));
+        using RawDevice older = await rig.OpenAsync("d1");
+        for (uint sequence = 1; sequence <= 300; sequence++)
+            await older.SendDataAsync(sequence);
+        using RawDevice newer = await rig.OpenAsync("d1", highestUsed: 300);
+        long taken = rig.Ingest.Metrics.FramesReceived;
+        await newer.PingAsync();
+        await older.ReadAsync();
+        Assert.Equal(taken, rig.Ingest.Metrics.FramesReceived);
+    }
+
+    [Fact]
+    public async Task NoneAgainstAnAuthenticatedSession_IsRefused()
+    {
+        await using var rig = new IngestRig();
+        byte[] key = rig.MakeKey("d1");
+        using RawDevice device = await RawDevice.OpenHmacAsync(rig.Endpoint, "d1", key);
+        rig.Keys.Clear();
+        using RawDevice none = await rig.ConnectAsync();
+        await none.SendHelloAsync("d1");
+        await none.ExpectRefuseAsync(RefuseReason.AuthenticationFailed);
+        Assert.Empty(await device.PingAsync());
+    }
+
+    [Fact]
+    public async Task HmacAgainstANoneSession_Displaces()
+    {
+        await using var rig = new IngestRig();
+        using RawDevice none = await rig.OpenAsync("d1");
+        using RawDevice hmac = await RawDevice.OpenHmacAsync(rig.Endpoint, "d1", rig.MakeKey("d1"));
+        await none.ExpectByeAsync(ByeReason.Superseded);
+    }
+
+    [Fact]
+    public async Task ConnectionLost_DeviceIsOfflineAndCustodyStays()
+    {
+        await using var rig = new IngestRig();
+        using (RawDevice device = await rig.OpenAsync("d1"))
+        {
+            await device.SendDataAsync(1);
+            await rig.TakeAsync(1);
+            rig.TakeNotices();
+            device.Reset();
+        }
+
+        await IngestRig.UntilAsync(() => rig.Board.OnlineCount == 0);
+        DeviceNotice notice = Assert.Single(rig.TakeNotices());
+        Assert.Equal((false, "lost"), (notice.State.IsOnline, notice.State.Reason));
+        Assert.Equal(1, rig.Buffer.Records);
+    }
+
+    [Fact]
+    public async Task Bye_EndsTheConnectionWithoutAnAnswer()
+    {
+        await using var rig = new IngestRig();
+        using RawDevice device = await rig.OpenAsync("d1");
+        await device.SendAsync(FrameType.Bye, 7, new byte[] { 0 });
+        await device.ExpectEndAsync();
+        await IngestRig.UntilAsync(() => rig.Board.OnlineCount == 0);
+        Assert.Equal("bye", rig.Board.Snapshot()[0].Reason);
+    }
+
+    [Fact]
+    public async Task ManyReconnectsAtOnce_OneSessionIsLeftAndItWorks()
+    {
+        await using var rig = new IngestRig();
+        var devices = await Task.WhenAll(Enumerable.Range(0, 12).Select(async _ =>
+        {
+            RawDevice device = await rig.ConnectAsync();
+            await device.SendHelloAsync("d1");
+            return device;
+        }));
+        List<RawDevice> alive = [];
+        foreach (RawDevice device in devices)
+        {
+            ReceivedFrame? first = await device.ReadAsync();
+            ReceivedFrame? second = first?.Type == FrameType.Welcome && await IsLastAsync(rig, device) ? null : await device.ReadAsync();
+            if (second is null && first?.Type == FrameType.Welcome)
+                alive.Add(device);
+        }
+
+        Assert.Empty(await Assert.Single(alive).PingAsync());
+        Assert.Equal(1, rig.Board.OnlineCount);
+        await IngestRig.UntilAsync(() => rig.Ingest.Sessions == 1);
+        foreach (RawDevice device in devices)
+            device.Dispose();
+    }
+
+    [Fact]
+    public async Task ChangeKeys_RevokedAndRotated_SessionsEndAndOthersStay()
+    {
+        await using var rig = new IngestRig();
+        using RawDevice kept = await RawDevice.OpenHmacAsync(rig.Endpoint, "kept", rig.MakeKey("kept"));
+        using RawDevice revoked = await RawDevice.OpenHmacAsync(rig.Endpoint, "revoked", rig.MakeKey("revoked"));
+        using RawDevice none = await rig.OpenAsync("none");
+        using RawDevice added = await rig.OpenAsync("added");
+        byte[] keptKey = rig.Keys["kept"];
+        Dictionary<string, byte[]> file = new() { ["kept"] = keptKey, ["added"] = new byte[32] };
+        rig.Ingest.ChangeKeys(id => file.GetValueOrDefault(id), id => id == "kept");
+        await revoked.ExpectByeAsync(ByeReason.Normal);
+        await added.ExpectByeAsync(ByeReason.Normal);
+        Assert.Empty(await kept.PingAsync());
+        Assert.Empty(await none.PingAsync());
+    }
+
+    [Fact]
+    public async Task Unseen_NoKeyForSevenDays_IsForgottenWithItsTopics()
+    {
+        await using var rig = new IngestRig(devices: d => d.MaxDevices = 3);
+        byte[] key = rig.MakeKey("keyed");
+        rig.MakeKey("revoked");
+        using (RawDevice one = await rig.OpenAsync("gone"))
+        using (RawDevice two = await RawDevice.OpenHmacAsync(rig.Endpoint, "keyed", key))
+        using (RawDevice three = await RawDevice.OpenHmacAsync(rig.Endpoint, "revoked", rig.Keys["revoked"]))
+        {
+        }
+
+        await IngestRig.UntilAsync(() => rig.Board.OnlineCount == 0);
+        rig.Keys.TryRemove("revoked", out _);
+        rig.TakeNotices();
+        rig.Time.Advance(TimeSpan.FromDays(6.9));
+        rig.Time.Advance(TimeSpan.FromHours(1.1));
+        Assert.Empty(rig.TakeNotices());
+        List<DeviceNotice> notices = [];
+        await IngestRig.UntilAsync(() =>
+        {
+            rig.Time.Advance(TimeSpan.FromHours(1.1));
+            notices.AddRange(rig.TakeNotices());
+            return notices.Count == 2;
+        });
+        Assert.All(notices, notice => Assert.True(notice.IsForgotten));
+        Assert.Equal(["gone", "revoked"], notices.Select(n => n.State.DeviceId).Order());
+        Assert.Equal("keyed", Assert.Single(rig.Board.Snapshot()).DeviceId);
+        // There is room again.
+        using RawDevice four = await rig.OpenAsync("four");
+        using RawDevice five = await rig.OpenAsync("five");
+    }
+
+    private static async Task<bool> IsLastAsync(IngestRig rig, RawDevice device)
+    {
+        // Of all that were welcomed, every one but the newest is told to go.
+        await IngestRig.UntilAsync(() => device.HasBytes || rig.Ingest.Sessions == 1);
+        return !device.HasBytes;
+    }
+}
