@@ -26,8 +26,8 @@ public sealed record WelcomeReceived(
     long GatewayTime, uint LastSafe, ushort Window, ushort LargestBody, ushort IdleTimeoutSeconds, bool Tags);
 
 /// <summary>
-/// A device that does exactly what a test says and nothing by itself, over a real socket. It speaks the protocol's frames
-/// or sends any bytes; every wait ends after a limit that only a hang reaches.
+/// A device that does exactly what a test says and nothing by itself, over a real socket. It speaks the protocol's
+/// frames or sends any bytes; every wait ends after a limit that only a hang reaches.
 /// </summary>
 public sealed class RawDevice : IDisposable
 {
@@ -196,7 +196,9 @@ public sealed class RawDevice : IDisposable
                 $"{frame.Type} {frame.Sequence} {Convert.ToHexString(frame.Body)} instead of {type}");
     }
 
-    /// <summary>The ACK of this sequence; ACKs of lower ones before it are passed over, since ACKs may be merged.</summary>
+    /// <summary>
+    /// The ACK of this sequence; ACKs of lower ones before it are passed over, since ACKs may be merged.
+    /// </summary>
     public async Task<ReceivedFrame> ExpectAckAsync(uint sequence)
     {
         while (true)

@@ -5,7 +5,9 @@ namespace IotTcpGateway.Buffer;
 /// <summary>A described channel.</summary>
 internal sealed record Channel(ushort Number, DataType Type, string Name, string Unit);
 
-/// <summary>The channels of a connection at one moment; immutable, so that a record keeps the names it arrived under.</summary>
+/// <summary>
+/// The channels of a connection at one moment; immutable, so that a record keeps the names it arrived under.
+/// </summary>
 internal sealed class ChannelTable
 {
     public static readonly ChannelTable Empty = new([]);

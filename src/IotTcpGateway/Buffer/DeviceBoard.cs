@@ -3,7 +3,9 @@ namespace IotTcpGateway.Buffer;
 /// <summary>What is known of a device now, for its retained topics. Immutable.</summary>
 /// <param name="DeviceId">The device.</param>
 /// <param name="IsOnline">Whether it has a session.</param>
-/// <param name="Reason">Why it is offline: "bye", "idle", "lost", "protocol-error", "shutting-down"…; empty when online.</param>
+/// <param name="Reason">
+/// Why it is offline: "bye", "idle", "lost", "protocol-error", "shutting-down"…; empty when online.
+/// </param>
 /// <param name="Firmware">What HELLO said.</param>
 /// <param name="Address">Address of the connection.</param>
 /// <param name="SinceUnixMilliseconds">When the state began; 0 if the clock was not synchronised.</param>
@@ -22,7 +24,8 @@ internal sealed record DeviceState(
 /// <param name="StatusChanged">Whether the status topic is out of date.</param>
 /// <param name="MetaChanged">Whether the meta topic is out of date.</param>
 /// <param name="IsForgotten">The device was forgotten: its retained topics are to be emptied.</param>
-internal readonly record struct DeviceNotice(DeviceState State, bool StatusChanged, bool MetaChanged, bool IsForgotten = false);
+internal readonly record struct DeviceNotice(
+    DeviceState State, bool StatusChanged, bool MetaChanged, bool IsForgotten = false);
 
 /// <summary>
 /// The latest state of every device, and which of them the broker has not been told of yet. A newer state replaces an
@@ -141,7 +144,9 @@ internal sealed class DeviceBoard
         }
     }
 
-    /// <summary>A change taken was not confirmed by the broker: it is to be published again, in its newest form.</summary>
+    /// <summary>
+    /// A change taken was not confirmed by the broker: it is to be published again, in its newest form.
+    /// </summary>
     public void Return(in DeviceNotice notice)
     {
         lock (gate)

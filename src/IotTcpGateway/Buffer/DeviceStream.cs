@@ -45,10 +45,14 @@ internal sealed class DeviceStream
 /// <summary>A frame that was given up, and why.</summary>
 internal readonly record struct DroppedFrame(uint Sequence, DropReason Reason);
 
-/// <summary>Hears that there is something to tell a stream's device. Called outside locks; must return at once.</summary>
+/// <summary>
+/// Hears that there is something to tell a stream's device. Called outside locks; must return at once.
+/// </summary>
 internal interface IStreamOwner
 {
-    /// <summary>The safe sequence has advanced, or a frame was given up: see <see cref="RecordBuffer.TryTakeDropped"/>.</summary>
+    /// <summary>
+    /// The safe sequence has advanced, or a frame was given up: see <see cref="RecordBuffer.TryTakeDropped"/>.
+    /// </summary>
     void Progressed();
 }
 

@@ -253,7 +253,9 @@ internal sealed partial class RecordBuffer : IDisposable
         room?.TrySetResult();
     }
 
-    /// <summary>Counts the memory of a connection's channel table; false if all tables together would take too much.</summary>
+    /// <summary>
+    /// Counts the memory of a connection's channel table; false if all tables together would take too much.
+    /// </summary>
     public bool TryHold(ChannelTable table, long bytesMax)
     {
         lock (gate)

@@ -73,11 +73,13 @@ internal sealed partial class RecordBuffer
 
     private static int OffsetOf(long handle) => (int)(handle & (RecordChunk.Bytes - 1));
 
-    private static long HandleOf(RecordChunk chunk, int offset) => (chunk.Number << RecordChunk.ShiftBits) | (uint)offset;
+    private static long HandleOf(RecordChunk chunk, int offset) =>
+        (chunk.Number << RecordChunk.ShiftBits) | (uint)offset;
 
-    private RecordChunk ChunkOf(long handle) => chunks.TryGetValue(handle >> RecordChunk.ShiftBits, out RecordChunk? chunk)
-        ? chunk
-        : throw new UnreachableException($"record {handle} was settled before");
+    private RecordChunk ChunkOf(long handle) =>
+        chunks.TryGetValue(handle >> RecordChunk.ShiftBits, out RecordChunk? chunk)
+            ? chunk
+            : throw new UnreachableException($"record {handle} was settled before");
 
     private ref RecordHeader HeaderOf(long handle) => ref ChunkOf(handle).HeaderAt(OffsetOf(handle));
 
@@ -164,7 +166,8 @@ internal sealed partial class RecordBuffer
     }
 
     // While room is short, a chunk that few records hold on to must not take the memory of many: records of a device
-    // whose messages the broker refuses for now would else stop everybody. Only on the taker's thread, whose spans move.
+    // whose messages the broker refuses for now would else stop everybody. Only on the taker's thread, whose spans
+    // move.
     private void ShrinkIfDueNeedsLock()
     {
         if (!isShrinkDue)

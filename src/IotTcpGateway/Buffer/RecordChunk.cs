@@ -51,7 +51,9 @@ internal sealed unsafe class RecordChunk(long number) : IDisposable
         return new ReadOnlySpan<byte>(place + sizeof(RecordHeader), ((RecordHeader*)place)->BodyBytes);
     }
 
-    /// <summary>The offset of the first record at or behind an offset; settled ones may be among them. False at the end.</summary>
+    /// <summary>
+    /// The offset of the first record at or behind an offset; settled ones may be among them. False at the end.
+    /// </summary>
     public bool TryFind(ref int offset)
     {
         if (keptOffsets is null)
@@ -87,7 +89,9 @@ internal sealed unsafe class RecordChunk(long number) : IDisposable
         LiveBytes -= BytesOf(header.BodyBytes);
     }
 
-    /// <summary>Moves what is not settled into a block of just that size; spans into the chunk become invalid.</summary>
+    /// <summary>
+    /// Moves what is not settled into a block of just that size; spans into the chunk become invalid.
+    /// </summary>
     public void Shrink()
     {
         var offsets = new int[Live];

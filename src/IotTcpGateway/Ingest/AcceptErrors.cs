@@ -8,7 +8,9 @@ internal enum AfterAcceptError
     /// <summary>The peer or its network failed before the connection was ours: the next one, please.</summary>
     AcceptNext,
 
-    /// <summary>The machine is out of something: accepting again at once would spin. Those who are here go on.</summary>
+    /// <summary>
+    /// The machine is out of something: accepting again at once would spin. Those who are here go on.
+    /// </summary>
     Pause,
 
     /// <summary>The listening socket itself is gone: the gateway cannot do its work.</summary>

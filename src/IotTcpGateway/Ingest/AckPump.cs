@@ -3,8 +3,8 @@ using System.Threading.Channels;
 namespace IotTcpGateway.Ingest;
 
 /// <summary>
-/// Sends what sessions owe, away from the forwarder's thread: while it is busy with one session, further progress of the
-/// others merges into one ACK.
+/// Sends what sessions owe, away from the forwarder's thread: while it is busy with one session, further progress of
+/// the others merges into one ACK.
 /// </summary>
 internal sealed class AckPump
 {

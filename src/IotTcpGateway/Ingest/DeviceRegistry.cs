@@ -19,7 +19,9 @@ internal sealed class Device(string id, TimeProvider time)
     public long LastSeen { get; set; } = time.GetTimestamp();
 }
 
-/// <summary>Whether a session may speak for a device; in the order in which the protocol has the reasons tell.</summary>
+/// <summary>
+/// Whether a session may speak for a device; in the order in which the protocol has the reasons tell.
+/// </summary>
 internal enum ClaimResult
 {
     Granted,
@@ -96,7 +98,9 @@ internal sealed class DeviceRegistry(DevicesOptions options, RecordBuffer buffer
         }
     }
 
-    /// <summary>The stream of a boot, made if it is new; the one longest unused of more than four is forgotten.</summary>
+    /// <summary>
+    /// The stream of a boot, made if it is new; the one longest unused of more than four is forgotten.
+    /// </summary>
     public DeviceStream StreamOf(Device device, uint bootId)
     {
         lock (gate)
@@ -134,7 +138,9 @@ internal sealed class DeviceRegistry(DevicesOptions options, RecordBuffer buffer
         }
     }
 
-    /// <summary>Forgets devices that have no key, or none any more, and were not seen for seven days; names them.</summary>
+    /// <summary>
+    /// Forgets devices that have no key, or none any more, and were not seen for seven days; names them.
+    /// </summary>
     public IReadOnlyList<string> ForgetUnseen(Func<string, bool> hasKey)
     {
         List<Device> unseen;

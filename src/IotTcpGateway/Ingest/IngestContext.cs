@@ -55,7 +55,9 @@ internal sealed class IngestContext
 
     public void SessionEnded() => Interlocked.Decrement(ref sessions);
 
-    /// <summary>Begins anywhere and does not repeat while the gateway runs, whatever listener a device comes through.</summary>
+    /// <summary>
+    /// Begins anywhere and does not repeat while the gateway runs, whatever listener a device comes through.
+    /// </summary>
     public uint NextCommandNumber()
     {
         uint number;

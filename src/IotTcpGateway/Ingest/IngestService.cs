@@ -71,7 +71,9 @@ internal sealed partial class IngestService : IDisposable
     /// <summary>Fails as soon as a worker does, for the gateway cannot go on then; else completes at the end.</summary>
     public Task Completion { get; private set; } = Task.CompletedTask;
 
-    /// <summary>Binds every listener and begins to accept; throws SocketException if an endpoint cannot be used.</summary>
+    /// <summary>
+    /// Binds every listener and begins to accept; throws SocketException if an endpoint cannot be used.
+    /// </summary>
     public void Start(IEnumerable<ListenerOptions> options)
     {
         foreach (ListenerOptions one in options)

@@ -235,10 +235,12 @@ internal sealed partial class Listener : IDisposable
     }
 
     [LoggerMessage(1210, LogLevel.Error,
-        "listener {Listener} cannot accept ({Error}): trying again every {Seconds} s; raise LimitNOFILE or lower maxConnections")]
+        "listener {Listener} cannot accept ({Error}): trying again every {Seconds} s; "
+        + "raise LimitNOFILE or lower maxConnections")]
     private static partial void LogAcceptPaused(ILogger logger, string listener, SocketError error, double seconds);
 
-    [LoggerMessage(1212, LogLevel.Error, "a connection of {Address} could not be closed in order by a defect: please report this")]
+    [LoggerMessage(1212, LogLevel.Error,
+        "a connection of {Address} could not be closed in order by a defect: please report this")]
     private static partial void LogSessionFailed(ILogger logger, IPAddress address, Exception exception);
 
     [LoggerMessage(1213, LogLevel.Information, "listener {Listener} accepts again")]

@@ -39,7 +39,9 @@ internal sealed class ListenerOptions
     /// <summary>Most DATA frames that a device may have outstanding.</summary>
     public int MaxWindow { get; set; } = 64;
 
-    /// <summary>Lost frame boundaries and protocol errors a minute and address, before it is refused for a minute.</summary>
+    /// <summary>
+    /// Lost frame boundaries and protocol errors a minute and address, before it is refused for a minute.
+    /// </summary>
     public int BadFramesPerMinute { get; set; } = 10;
 
     public IPEndPoint ParsedEndpoint => IPEndPoint.Parse(Endpoint);

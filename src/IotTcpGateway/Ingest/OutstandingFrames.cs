@@ -30,7 +30,9 @@ internal sealed class OutstandingFrames
     /// <summary>An ACK of this sequence is being sent.</summary>
     public void Acknowledge(uint sequence) => Keep(sequence, isNack: false);
 
-    /// <summary>A NACK is to be sent; false if the frame was not received on this connection or is answered already.</summary>
+    /// <summary>
+    /// A NACK is to be sent; false if the frame was not received on this connection or is answered already.
+    /// </summary>
     public bool Refuse(uint sequence)
     {
         int before = Count;

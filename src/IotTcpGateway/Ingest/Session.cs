@@ -204,7 +204,8 @@ internal sealed partial class Session : IDisposable
                 }
 
                 MakeRoom(ref buffer, filled);
-                int received = await connection.ReceiveAsync(buffer.AsMemory(filled), stopping.Token).ConfigureAwait(false);
+                int received = await connection.ReceiveAsync(buffer.AsMemory(filled), stopping.Token)
+                    .ConfigureAwait(false);
                 if (received == 0)
                     return SessionEnding.Lost;
                 filled += received;

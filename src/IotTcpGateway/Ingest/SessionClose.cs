@@ -73,7 +73,8 @@ internal sealed partial class Session
         }
     }
 
-    // What the peer still sends is read for a moment, or the kernel would answer it with a reset that eats our last frame.
+    // What the peer still sends is read for a moment, or the kernel would answer it with a reset that eats our last
+    // frame.
     private async Task LingerAsync()
     {
         using var limit = new CancellationTokenSource(LingerTime, context.Time);
@@ -126,6 +127,7 @@ internal sealed partial class Session
     private static partial void LogOffline(ILogger logger, string device, IPAddress address, string reason);
 
     [LoggerMessage(1203, LogLevel.Warning,
-        "address {Address} breaks the protocol too often (last: {Reason}): refused for 60 s; look for a wrong port or firmware there")]
+        "address {Address} breaks the protocol too often (last: {Reason}): refused for 60 s; "
+        + "look for a wrong port or firmware there")]
     private static partial void LogAddressRefused(ILogger logger, IPAddress address, string reason);
 }

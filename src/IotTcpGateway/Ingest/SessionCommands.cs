@@ -29,7 +29,8 @@ internal sealed partial class Session : ICommandReceiver
         }
 
         Span<byte> body = stackalloc byte[ProtocolConstants.ControlBodyBytesMax];
-        int bytes = new Command { Name = Encoding.UTF8.GetBytes(request.Name), Payload = request.Payload }.WriteBody(body);
+        byte[] name = Encoding.UTF8.GetBytes(request.Name);
+        int bytes = new Command { Name = name, Payload = request.Payload }.WriteBody(body);
         outbox.Send(FrameType.Command, number, body[..bytes]);
         return null;
     }
@@ -41,7 +42,8 @@ internal sealed partial class Session : ICommandReceiver
         (CommandRequest Request, long SentAt) command = default;
         lock (commandGate)
             commands?.Remove(number, out command);
-        // An answer to nothing that was asked, or asked too long ago, is not an error: the number may be of an older connection.
+        // An answer to nothing that was asked, or asked too long ago, is not an error: the number may be of an older
+        // connection.
         if (command.Request is not null)
             context.Commands.Answer(new CommandAnswer(command.Request, result.Status, result.Payload.ToArray(), null));
         return Step.Taken;
@@ -64,8 +66,9 @@ internal sealed partial class Session : ICommandReceiver
             }
         }
 
+        string error = $"no answer within {AnswerTimeout.TotalSeconds} s";
         foreach (CommandRequest request in expired ?? [])
-            context.Commands.Answer(new CommandAnswer(request, 0, [], $"no answer within {AnswerTimeout.TotalSeconds} s"));
+            context.Commands.Answer(new CommandAnswer(request, 0, [], error));
     }
 
     private void FailCommands()
@@ -78,7 +81,8 @@ internal sealed partial class Session : ICommandReceiver
             commands = null;
         }
 
+        const string error = "the connection ended before the device answered";
         foreach (CommandRequest request in unanswered)
-            context.Commands.Answer(new CommandAnswer(request, 0, [], "the connection ended before the device answered"));
+            context.Commands.Answer(new CommandAnswer(request, 0, [], error));
     }
 }

@@ -24,7 +24,7 @@ internal sealed record SessionEnding(
     public static readonly SessionEnding Aborted = new("shutting-down");
     public static readonly SessionEnding Idle = new("idle", ByeReason.Idle);
     public static readonly SessionEnding Superseded =
-        new("superseded", ByeReason.Superseded, RefuseReason.TooManyConnections, "superseded by a newer connection", 60);
+        new("superseded", ByeReason.Superseded, RefuseReason.TooManyConnections, "superseded by a newer one", 60);
     public static readonly SessionEnding Revoked =
         new("revoked", ByeReason.Normal, RefuseReason.AuthenticationFailed, "authentication failed", 30);
     public static readonly SessionEnding ShuttingDown =
@@ -35,9 +35,10 @@ internal sealed record SessionEnding(
     public static readonly SessionEnding HandshakeTimeout = new(
         "handshake-timeout", null, RefuseReason.ProtocolError, "the handshake took too long", 1, Misdeed.BadBytes);
     public static readonly SessionEnding AuthenticationFailed = new(
-        "authentication-failed", null, RefuseReason.AuthenticationFailed, "authentication failed", 30, Misdeed.FailedProof);
+        "authentication-failed", null, RefuseReason.AuthenticationFailed, "authentication failed", 30,
+        Misdeed.FailedProof);
     public static readonly SessionEnding ModeNotAccepted =
-        new("mode-not-accepted", null, RefuseReason.AuthenticationModeNotAccepted, "authentication mode not accepted here", 60);
+        new("mode-not-accepted", null, RefuseReason.AuthenticationModeNotAccepted, "mode not accepted here", 60);
     public static readonly SessionEnding BootIdReused =
         new("boot-id-reused", null, RefuseReason.BootIdReused, "boot id already used: take a new one");
     public static readonly SessionEnding TooMany =

@@ -118,8 +118,9 @@ internal sealed partial class Session
                 return End(SessionEnding.PeerBye);
             default:
                 context.Metrics.FrameRejected("unexpected-frame");
-                return End(
-                    IsOpen ? SessionEnding.Violation("unexpected-frame") : SessionEnding.BadHandshake("unexpected-frame"));
+                return End(IsOpen
+                    ? SessionEnding.Violation("unexpected-frame")
+                    : SessionEnding.BadHandshake("unexpected-frame"));
         }
     }
 
@@ -275,6 +276,7 @@ internal sealed partial class Session
     private static partial void LogTagFailure(ILogger logger, string device, IPAddress address, string attack);
 
     [LoggerMessage(1206, LogLevel.Warning,
-        "no memory for the channels of device {Device}: all descriptions together take {Bytes} bytes; raise devices.maxTableMemory")]
+        "no memory for the channels of device {Device}: all descriptions together take {Bytes} bytes; "
+        + "raise devices.maxTableMemory")]
     private static partial void LogNoTableMemory(ILogger logger, string device, long bytes);
 }

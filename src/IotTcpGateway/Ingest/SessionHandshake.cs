@@ -79,8 +79,8 @@ internal sealed partial class Session
         return SessionEnding.AuthenticationFailed;
     }
 
-    // Takes the device over from an older session, which has stopped reading before anything is promised here. It is not
-    // interrupted, so that nobody is welcomed whose session has ended.
+    // Takes the device over from an older session, which has stopped reading before anything is promised here. It is
+    // not interrupted, so that nobody is welcomed whose session has ended.
     private async ValueTask<bool> EnterAsync()
     {
         if (await ClaimAsync().ConfigureAwait(false) is { } refused)
@@ -205,6 +205,7 @@ internal sealed partial class Session
     private static partial void LogAuthenticationFailed(ILogger logger, string device, IPAddress address, string why);
 
     [LoggerMessage(1205, LogLevel.Warning,
-        "listener {Listener} has no place for device {Device} at {Address}: raise maxConnections or maxConnectionsPerAddress")]
+        "listener {Listener} has no place for device {Device} at {Address}: "
+        + "raise maxConnections or maxConnectionsPerAddress")]
     private static partial void LogNoPlace(ILogger logger, string listener, IPAddress address, string device);
 }

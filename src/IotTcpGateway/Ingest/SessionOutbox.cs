@@ -8,9 +8,9 @@ using IotTcpGateway.Protocol;
 namespace IotTcpGateway.Ingest;
 
 /// <summary>
-/// What a connection has to tell its device: frames in order, one send at a time, ACKs merged while a send is under way.
-/// It keeps the account of the window too, for a window is told and freed by what is sent. Safe for several threads;
-/// its lock may take the buffer's, never the other way round.
+/// What a connection has to tell its device: frames in order, one send at a time, ACKs merged while a send is under
+/// way. It keeps the account of the window too, for a window is told and freed by what is sent. Safe for several
+/// threads; its lock may take the buffer's, never the other way round.
 /// </summary>
 /// <param name="connection">Where frames go.</param>
 /// <param name="buffer">Asked for progress.</param>
@@ -18,10 +18,11 @@ namespace IotTcpGateway.Ingest;
 /// <param name="time">For the deadline of a send.</param>
 /// <param name="failed">Called when the device cannot be told anything any more.</param>
 internal sealed class SessionOutbox(
-    Connection connection, RecordBuffer buffer, AckPump pump, TimeProvider time, Action failed) : IStreamOwner, IDisposable
+    Connection connection, RecordBuffer buffer, AckPump pump, TimeProvider time, Action failed)
+    : IStreamOwner, IDisposable
 {
-    // What waits to be sent is bounded: COMMAND and PONG are not asked for from this size on (IsBusy), NACKs are composed
-    // up to it, an ACK only when a block is taken to be sent, and the handshake's frames and BYE come once.
+    // What waits to be sent is bounded: COMMAND and PONG are not asked for from this size on (IsBusy), NACKs are
+    // composed up to it, an ACK only when a block is taken to be sent, and the handshake's frames and BYE come once.
     private const int BusyBytes = 4096;
 
     private const int BlockBytes = 1024;
@@ -111,12 +112,15 @@ internal sealed class SessionOutbox(
         StartSending();
     }
 
-    /// <summary>Counts a DATA frame received on this connection; false if it is beyond what the device may send.</summary>
+    /// <summary>
+    /// Counts a DATA frame received on this connection; false if it is beyond what the device may send.
+    /// </summary>
     public bool TryReceive(uint sequence)
     {
         lock (gate)
         {
-            // The ACK that covers it is on its way, or was overlooked: for the device it is answered with the repetition.
+            // The ACK that covers it is on its way, or was overlooked: for the device it is answered with the
+            // repetition.
             if (sequence <= acknowledged)
             {
                 OweAckNeedsLock();
@@ -170,7 +174,9 @@ internal sealed class SessionOutbox(
         }
     }
 
-    /// <summary>Completes when a further DATA frame is within the window, or the outbox is broken. For one waiter.</summary>
+    /// <summary>
+    /// Completes when a further DATA frame is within the window, or the outbox is broken. For one waiter.
+    /// </summary>
     public Task WaitForWindowAsync()
     {
         lock (gate)

@@ -161,7 +161,8 @@ public class ChannelTableTests
     public void Find_AnyNumber_FindsWhatWasDescribedAndNothingElse()
     {
         ushort[] numbers = [0, 1, 2, 500, 65_534, 65_535];
-        ChannelTable table = ChannelTable.Empty.With(numbers.Reverse().Select(n => new Channel(n, DataType.I32, $"c{n}", "")));
+        ChannelTable table = ChannelTable.Empty.With(
+            numbers.Reverse().Select(n => new Channel(n, DataType.I32, $"c{n}", "")));
         Assert.Equal(numbers, table.Channels.Select(c => c.Number));
         for (int number = 0; number <= ushort.MaxValue; number++)
         {

@@ -10,7 +10,9 @@ using Xunit;
 
 namespace IotTcpGateway.Tests.Buffer;
 
-/// <summary>The buffer against a list of records: whatever is done to it, in whatever order, nothing is lost or told too early.</summary>
+/// <summary>
+/// The buffer against a list of records: whatever is done to it, in whatever order, nothing is lost or told too early.
+/// </summary>
 public class RecordBufferModelTests
 {
     private static readonly int[] BodyBytes = [1, 100, 4_000, 16_384];
@@ -267,7 +269,8 @@ public class RecordBufferModelTests
                     // Never beyond the first that is not settled, and not short of what lies before it.
                     Assert.True(stream.SafeSequence < first.Sequence);
                     Assert.DoesNotContain(
-                        records, r => r.Stream == stream && r.Sequence > stream.SafeSequence && r.Sequence < first.Sequence);
+                        records.Where(r => r.Stream == stream),
+                        r => r.Sequence > stream.SafeSequence && r.Sequence < first.Sequence);
                 }
 
                 Assert.Equal(records.Count(r => r.Stream == stream && !r.IsSettled), stream.Outstanding);

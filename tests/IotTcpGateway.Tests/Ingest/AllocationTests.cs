@@ -20,7 +20,11 @@ public class AllocationTests
     {
         await using var rig = new IngestRig(
             o => (o.MaxWindow, o.FramesPerSecond) = (60_000, 1_000_000), b => b.WhenFull = WhenFull.DropNewest);
-        using var socket = new Socket(SocketType.Stream, ProtocolType.Tcp) { ReceiveTimeout = 30_000, SendTimeout = 30_000 };
+        using var socket = new Socket(SocketType.Stream, ProtocolType.Tcp)
+        {
+            ReceiveTimeout = 30_000,
+            SendTimeout = 30_000,
+        };
         socket.Connect(rig.Endpoint);
         socket.Send(HelloFrame());
         socket.ReceiveExactly(new byte[Welcome.BodyBytes + 16]);
@@ -81,7 +85,11 @@ public class AllocationTests
     private static byte[] FramesFrom(uint sequence)
     {
         byte[] body = RawDevice.DataBody();
-        return [.. Enumerable.Range(0, Frames).SelectMany(i => RawDevice.FrameOf(FrameType.Data, sequence + (uint)i, body))];
+        return
+        [
+            .. Enumerable.Range(0, Frames)
+                .SelectMany(i => RawDevice.FrameOf(FrameType.Data, sequence + (uint)i, body)),
+        ];
     }
 
     private static byte[] HelloFrame()

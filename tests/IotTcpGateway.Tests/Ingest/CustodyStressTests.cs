@@ -8,7 +8,9 @@ using Xunit;
 
 namespace IotTcpGateway.Tests.Ingest;
 
-/// <summary>Many devices that break off and come back, a forwarder that confirms in any order and loses its link.</summary>
+/// <summary>
+/// Many devices that break off and come back, a forwarder that confirms in any order and loses its link.
+/// </summary>
 public class CustodyStressTests
 {
     private const int Devices = 8;
@@ -27,7 +29,8 @@ public class CustodyStressTests
         using var ended = new CancellationTokenSource();
         Task forwarder = Task.Run(() => ForwardAsync(rig, confirmed, ended.Token));
         var nacked = new ConcurrentDictionary<(string, uint), bool>();
-        await Task.WhenAll(Enumerable.Range(0, Devices).Select(i => Task.Run(() => DeviceAsync(rig, $"d{i}", i, nacked))));
+        await Task.WhenAll(
+            Enumerable.Range(0, Devices).Select(i => Task.Run(() => DeviceAsync(rig, $"d{i}", i, nacked))));
         await ended.CancelAsync();
         await forwarder;
 
@@ -68,7 +71,8 @@ public class CustodyStressTests
         }
     }
 
-    // Keeps each frame until it is answered, sends again what WELCOME does not cover: what the protocol asks of a device.
+    // Keeps each frame until it is answered, sends again what WELCOME does not cover: what the protocol asks of a
+    // device.
     private static async Task DeviceAsync(
         IngestRig rig, string id, int seed, ConcurrentDictionary<(string, uint), bool> nacked)
     {

@@ -341,7 +341,8 @@ public class DataTests
     {
         await using var rig = new IngestRig();
         using RawDevice device = await RawDevice.OpenHmacAsync(rig.Endpoint, "d1", rig.MakeKey("d1"), tags: true);
-        await device.SendAsync(RawDevice.FrameOf(FrameType.Data, 1, isOversized ? new byte[5_000] : RawDevice.DataBody()));
+        byte[] body = isOversized ? new byte[5_000] : RawDevice.DataBody();
+        await device.SendAsync(RawDevice.FrameOf(FrameType.Data, 1, body));
         await device.ExpectByeAsync(ByeReason.ProtocolError);
         Assert.Equal(0, rig.Buffer.Records);
         Assert.Contains(rig.Log, line => line.Id.Id == 1204);

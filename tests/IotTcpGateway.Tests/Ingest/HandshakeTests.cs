@@ -15,7 +15,8 @@ public class HandshakeTests
     [Fact]
     public async Task Hello_None_IsWelcomedWithWhatTheListenerGrants()
     {
-        await using var rig = new IngestRig(o => (o.MaxBody, o.IdleTimeout, o.MaxWindow) = (1000, TimeSpan.FromSeconds(33), 7));
+        await using var rig = new IngestRig(
+            o => (o.MaxBody, o.IdleTimeout, o.MaxWindow) = (1000, TimeSpan.FromSeconds(33), 7));
         using RawDevice device = await rig.OpenAsync("pump-7");
         WelcomeReceived welcome = device.Welcome!;
         Assert.Equal(0u, welcome.LastSafe);
@@ -259,10 +260,12 @@ public class HandshakeTests
     [Fact]
     public async Task Handshake_FrameTimeoutShorterThanTheHandshakes_EndsTheFrameFirst()
     {
-        await using var rig = new IngestRig(o => (o.HandshakeTimeout, o.FrameTimeout) = (TimeSpan.FromHours(1), TimeSpan.FromSeconds(5)));
+        await using var rig = new IngestRig(
+            o => (o.HandshakeTimeout, o.FrameTimeout) = (TimeSpan.FromHours(1), TimeSpan.FromSeconds(5)));
         using RawDevice device = await rig.ConnectAsync();
         await device.SendAsync(new byte[] { 0xC7 });
-        TimeSpan passed = await rig.PassUntilAsync(device.ExpectRefuseAsync(RefuseReason.ProtocolError), TimeSpan.FromMinutes(1));
+        TimeSpan passed = await rig.PassUntilAsync(
+            device.ExpectRefuseAsync(RefuseReason.ProtocolError), TimeSpan.FromMinutes(1));
         Assert.True(passed >= TimeSpan.FromSeconds(5), $"{passed}");
     }
 
@@ -313,7 +316,11 @@ public class HandshakeTests
         }
 
         using (RawDevice refused = await rig.ConnectAsync())
-            Assert.Equal(60, BitConverter.ToUInt16((await refused.ExpectRefuseAsync(RefuseReason.RateLimited)).Body, 1));
+        {
+            ReceivedFrame refuse = await refused.ExpectRefuseAsync(RefuseReason.RateLimited);
+            Assert.Equal(60, BitConverter.ToUInt16(refuse.Body, 1));
+        }
+
         using (RawDevice other = await RawDevice.OpenAsync(rig.Endpoint, "d2", from: IPAddress.Parse("127.0.0.2")))
         {
         }

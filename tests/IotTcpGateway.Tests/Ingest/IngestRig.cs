@@ -123,14 +123,17 @@ internal sealed class IngestRig : IAsyncDisposable, ILogger
             Buffer.Confirm(record.Handle);
     }
 
-    /// <summary>Lets fake time pass, in the steps of the sweep, until something has happened; returns how much passed.</summary>
+    /// <summary>
+    /// Lets fake time pass, in the steps of the sweep, until something has happened; returns how much passed.
+    /// </summary>
     public async Task<TimeSpan> PassUntilAsync(Task happened, TimeSpan? atMost = null)
     {
         DateTimeOffset since = Time.GetUtcNow();
         while (!happened.IsCompleted)
         {
             TimeSpan passed = Time.GetUtcNow() - since;
-            Assert.True(passed <= (atMost ?? TimeSpan.FromMinutes(10)), $"it did not happen within {passed} of fake time");
+            Assert.True(
+                passed <= (atMost ?? TimeSpan.FromMinutes(10)), $"it did not happen within {passed} of fake time");
             Time.Advance(TimeSpan.FromMilliseconds(250));
             await Task.WhenAny(happened, Task.Delay(2));
         }

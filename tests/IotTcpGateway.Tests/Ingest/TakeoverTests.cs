@@ -136,7 +136,9 @@ public class TakeoverTests
         Assert.Equal(1, rig.Board.OnlineCount);
         await IngestRig.UntilAsync(() => rig.Ingest.Sessions == 1);
         // Welcomed and superseded, or superseded before it came to that.
-        Assert.All(heard.Where((_, i) => i != alive), frames => Assert.True(frames[^1].Type is FrameType.Bye or FrameType.Refuse));
+        Assert.All(
+            heard.Where((_, i) => i != alive),
+            frames => Assert.True(frames[^1].Type is FrameType.Bye or FrameType.Refuse));
         devices[alive].HalfClose();
         await Task.WhenAll(listening);
         foreach (RawDevice device in devices)

@@ -1,3 +1,6 @@
+using System.Net;
+using System.Net.Sockets;
+
 using IotTcpGateway.Ingest;
 using IotTcpGateway.Protocol;
 using IotTcpGateway.TestKit;
@@ -54,7 +57,8 @@ public class TimeoutTests
     [InlineData(9_000)]
     public async Task Frame_TricklingBytes_DoNotExtendItsTimeout(int bodyBytes)
     {
-        await using var rig = new IngestRig(o => (o.FrameTimeout, o.IdleTimeout) = (TimeSpan.FromSeconds(8), TimeSpan.FromHours(1)));
+        await using var rig = new IngestRig(
+            o => (o.FrameTimeout, o.IdleTimeout) = (TimeSpan.FromSeconds(8), TimeSpan.FromHours(1)));
         using RawDevice device = await rig.OpenAsync();
         byte[] frame = RawDevice.FrameOf(FrameType.Data, 1, new byte[bodyBytes]);
         Task ended = device.ExpectByeAsync(ByeReason.ProtocolError);
@@ -188,13 +192,15 @@ public class TimeoutTests
     [Fact]
     public async Task Peer_ThatTakesNothing_IsCutOffAfterTheSendTimeout()
     {
-        await using var rig = new IngestRig(o => (o.IdleTimeout, o.FramesPerSecond) = (TimeSpan.FromHours(9), 1_000_000));
+        await using var rig = new IngestRig(
+            o => (o.IdleTimeout, o.FramesPerSecond) = (TimeSpan.FromHours(9), 1_000_000));
         using RawDevice device = await RawDevice.ConnectAsync(rig.Endpoint, receiveBufferBytes: 4_096);
         await device.SendHelloAsync("deaf");
         await device.ExpectAsync(FrameType.Welcome);
         Task flood = FloodAsync(device);
         await rig.PassUntilAsync(
-            IngestRig.UntilAsync(() => rig.Board.OnlineCount == 0 && rig.Board.Snapshot().Count == 1), TimeSpan.FromHours(8));
+            IngestRig.UntilAsync(() => rig.Board.OnlineCount == 0 && rig.Board.Snapshot().Count == 1),
+            TimeSpan.FromHours(8));
         Assert.Equal("not-reading", rig.Board.Snapshot()[0].Reason);
         await Assert.ThrowsAnyAsync<Exception>(() => flood);
     }
@@ -229,19 +235,20 @@ public class TimeoutTests
     [Fact]
     public void Start_EndpointInUse_ThrowsAndDisposeClosesTheFirst()
     {
-        using var taken = new System.Net.Sockets.Socket(
-            System.Net.Sockets.AddressFamily.InterNetwork, System.Net.Sockets.SocketType.Stream, System.Net.Sockets.ProtocolType.Tcp);
-        taken.Bind(new System.Net.IPEndPoint(System.Net.IPAddress.Loopback, 0));
+        using var taken = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
+        taken.Bind(new IPEndPoint(IPAddress.Loopback, 0));
         taken.Listen();
         string endpoint = taken.LocalEndPoint!.ToString()!;
-        Assert.Throws<System.Net.Sockets.SocketException>(() => new IngestRig(
-            listeners: [new ListenerOptions { Endpoint = "127.0.0.1:0" }, new ListenerOptions { Endpoint = endpoint }]));
+        ListenerOptions[] listeners =
+            [new ListenerOptions { Endpoint = "127.0.0.1:0" }, new ListenerOptions { Endpoint = endpoint }];
+        Assert.Throws<SocketException>(() => new IngestRig(listeners: listeners));
     }
 
     // A device that asks and never listens: the gateway stops reading it, and what it sends is not taken any more.
     private static async Task FloodAsync(RawDevice device)
     {
-        byte[] pings = [.. Enumerable.Repeat(RawDevice.FrameOf(FrameType.Ping, 1, new byte[32]), 100).SelectMany(f => f)];
+        byte[] ping = RawDevice.FrameOf(FrameType.Ping, 1, new byte[32]);
+        byte[] pings = [.. Enumerable.Repeat(ping, 100).SelectMany(f => f)];
         while (true)
             await device.SendAsync(pings);
     }
