@@ -119,14 +119,6 @@ internal sealed class SessionOutbox(
     {
         lock (gate)
         {
-            // The ACK that covers it is on its way, or was overlooked: for the device it is answered with the
-            // repetition.
-            if (sequence <= acknowledged)
-            {
-                OweAckNeedsLock();
-                return true;
-            }
-
             if (received >= permitted)
                 return false;
             received++;

@@ -47,7 +47,7 @@ internal sealed class IngestRig : IAsyncDisposable, ILogger
         devices?.Invoke(devicesOptions);
         Clock = new GatewayClock(Time, () => IsSynchronised);
         Ingest = new IngestService(
-            devicesOptions, Buffer, Board, Commands, Clock, Time, meter, id => Keys.GetValueOrDefault(id), this);
+            devicesOptions, Buffer, Board, Commands, Clock, Time, meter, FindKey, this);
         meters.InstrumentPublished = (instrument, all) =>
         {
             if (instrument.Meter == meter)
@@ -79,6 +79,9 @@ internal sealed class IngestRig : IAsyncDisposable, ILogger
     public CommandBoard Commands { get; } = new();
 
     public ConcurrentDictionary<string, byte[]> Keys { get; } = new();
+
+    /// <summary>Called when a key was looked up and before it is used.</summary>
+    public Action? KeyFound { get; set; }
 
     public IngestService Ingest { get; }
 
@@ -182,6 +185,13 @@ internal sealed class IngestRig : IAsyncDisposable, ILogger
         meters.Dispose();
         meter.Dispose();
         added.Dispose();
+    }
+
+    private byte[]? FindKey(string id)
+    {
+        byte[]? key = Keys.GetValueOrDefault(id);
+        KeyFound?.Invoke();
+        return key;
     }
 
     IDisposable? ILogger.BeginScope<TState>(TState state) => null;

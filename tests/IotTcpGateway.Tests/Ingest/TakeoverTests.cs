@@ -42,17 +42,30 @@ public class TakeoverTests
     }
 
     [Fact]
-    public async Task SameDeviceTwice_OlderConnectionFullOfData_NothingOfItIsTakenAfterTheWelcome()
+    public async Task SameDeviceTwice_NewerIsNotWelcomedWhileTheOlderStillTakes()
     {
-        await using var rig = new IngestRig(o => (o.MaxWindow, o.FramesPerSecond) = (1000, 100_000));
+        await using var rig = new IngestRig();
+        using var mayGoOn = new ManualResetEventSlim();
+        var takes = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        rig.Buffer.Added += () =>
+        {
+            takes.TrySetResult();
+            mayGoOn.Wait(IngestRig.HangGuard);
+        };
         using RawDevice older = await rig.OpenAsync("d1");
-        for (uint sequence = 1; sequence <= 300; sequence++)
-            await older.SendDataAsync(sequence);
-        using RawDevice newer = await rig.OpenAsync("d1", highestUsed: 300);
-        long taken = rig.Ingest.Metrics.FramesReceived;
-        await newer.PingAsync();
-        await older.ReadAsync();
-        Assert.Equal(taken, rig.Ingest.Metrics.FramesReceived);
+        await older.SendAsync((byte[])[
+            .. RawDevice.FrameOf(FrameType.Data, 1, RawDevice.DataBody()),
+            .. RawDevice.FrameOf(FrameType.Data, 2, RawDevice.DataBody())]);
+        await takes.Task;
+        using RawDevice newer = await rig.ConnectAsync();
+        await newer.SendHelloAsync("d1", highestUsed: 2);
+        using (RawDevice other = await rig.OpenAsync("other"))
+            await other.PingAsync();
+        Assert.False(newer.HasBytes);
+        mayGoOn.Set();
+        await newer.ExpectAsync(FrameType.Welcome);
+        await older.ExpectByeAsync(ByeReason.Superseded);
+        Assert.Equal(2, rig.Ingest.Metrics.FramesReceived);
     }
 
     [Fact]
@@ -160,6 +173,21 @@ public class TakeoverTests
         await added.ExpectByeAsync(ByeReason.Normal);
         Assert.Empty(await kept.PingAsync());
         Assert.Empty(await none.PingAsync());
+    }
+
+    [Fact]
+    public async Task ChangeKeys_WhileADeviceProvesItself_EndsItsSession()
+    {
+        await using var rig = new IngestRig();
+        byte[] key = rig.MakeKey("d1");
+        rig.KeyFound = () =>
+        {
+            rig.KeyFound = null;
+            rig.Keys.Clear();
+            rig.Ingest.ChangeKeys(_ => null, _ => false);
+        };
+        using RawDevice device = await RawDevice.OpenHmacAsync(rig.Endpoint, "d1", key);
+        await device.ExpectByeAsync(ByeReason.Normal);
     }
 
     [Fact]

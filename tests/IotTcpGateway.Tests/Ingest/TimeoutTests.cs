@@ -119,6 +119,7 @@ public class TimeoutTests
             // More than the gateway reads before it closes.
             await device.SendAsync(new byte[40_000]);
             await device.ExpectByeAsync(ByeReason.ProtocolError);
+            await IsReadOnAsync(device);
         }
     }
 
@@ -131,7 +132,7 @@ public class TimeoutTests
             await older.SendDataAsync(sequence);
         using RawDevice newer = await rig.OpenAsync(highestUsed: 1_000);
         await older.ExpectByeAsync(ByeReason.Superseded);
-        Assert.False(older.WasReset);
+        await IsReadOnAsync(older);
     }
 
     [Fact]
@@ -242,6 +243,13 @@ public class TimeoutTests
         ListenerOptions[] listeners =
             [new ListenerOptions { Endpoint = "127.0.0.1:0" }, new ListenerOptions { Endpoint = endpoint }];
         Assert.Throws<SocketException>(() => new IngestRig(listeners: listeners));
+    }
+
+    // A gateway that had closed would answer with a reset: the second send at the latest would fail.
+    private static async Task IsReadOnAsync(RawDevice device)
+    {
+        for (int i = 0; i < 100; i++)
+            await device.SendAsync(new byte[40_000]);
     }
 
     // A device that asks and never listens: the gateway stops reading it, and what it sends is not taken any more.
