@@ -37,8 +37,9 @@ public class AllocationTests
         long allocated = GC.GetTotalAllocatedBytes(precise: true) - before;
         Assert.Equal(0, rig.Buffer.Records);
         Assert.Equal(2 * Frames, rig.Ingest.Metrics.FramesReceived);
-        // Chunks' objects, the thread pool's queues and what the runtime does by itself: a constant, nothing per frame.
-        Assert.True(allocated < Frames * 2, $"{allocated} bytes for {Frames} frames");
+        // Chunks' objects, pooled arrays that grow, what the runtime does by itself: some 40 KB at most, however many frames.
+        // The smallest object there is, once a frame, would be three times the limit.
+        Assert.True(allocated < Frames * 8, $"{allocated} bytes for {Frames} frames");
     }
 
     [Fact]

@@ -53,7 +53,7 @@ public class TimeoutTests
     }
 
     [Theory]
-    [InlineData(20)]
+    [InlineData(300)]
     [InlineData(9_000)]
     public async Task Frame_TricklingBytes_DoNotExtendItsTimeout(int bodyBytes)
     {
@@ -66,7 +66,7 @@ public class TimeoutTests
         for (int i = 0; !ended.IsCompleted; i++)
         {
             TimeSpan passed = rig.Time.GetUtcNow() - since;
-            Assert.True(passed < TimeSpan.FromSeconds(16), $"{passed}");
+            Assert.True(passed < TimeSpan.FromSeconds(60), $"{passed}");
             // Enough of the beginning that an oversized one is known to be that.
             if (i < frame.Length - 14)
                 await device.SendAsync(i == 0 ? frame.AsMemory(0, 13) : frame.AsMemory(12 + i, 1));
