@@ -148,8 +148,9 @@ internal sealed partial class Session
         FrameTagger? fromGateway = IsAuthenticated ? Prove(body, tags) : null;
         state = State.Open;
         context.Buffer.SetOwner(stream, outbox);
-        outbox.SendWelcome(body, stream, lastSafe, window, fromGateway, listener.Window);
         context.Board.SetStatus(StateOf(isOnline: true, reason: ""), turn);
+        outbox.SendWelcome(body, stream, lastSafe, window, fromGateway, listener.Window);
+        // Afterwards, so that no COMMAND comes before WELCOME.
         context.Commands.Attach(deviceId, this);
         LogOnline(context.Logger, deviceId, Address, mode);
         EndIfKeyChanged();
