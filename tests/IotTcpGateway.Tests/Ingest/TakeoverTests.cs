@@ -74,6 +74,8 @@ public class TakeoverTests
         await using var rig = new IngestRig();
         byte[] key = rig.MakeKey("d1");
         using RawDevice device = await RawDevice.OpenHmacAsync(rig.Endpoint, "d1", key);
+        // The session has looked at the keys for the last time.
+        await device.PingAsync();
         rig.Keys.Clear();
         using RawDevice none = await rig.ConnectAsync();
         await none.SendHelloAsync("d1");
@@ -86,6 +88,8 @@ public class TakeoverTests
     {
         await using var rig = new IngestRig();
         using RawDevice none = await rig.OpenAsync("d1");
+        // The session has looked at the keys for the last time.
+        await none.PingAsync();
         using RawDevice hmac = await RawDevice.OpenHmacAsync(rig.Endpoint, "d1", rig.MakeKey("d1"));
         await none.ExpectByeAsync(ByeReason.Superseded);
     }
@@ -166,6 +170,8 @@ public class TakeoverTests
         using RawDevice revoked = await RawDevice.OpenHmacAsync(rig.Endpoint, "revoked", rig.MakeKey("revoked"));
         using RawDevice none = await rig.OpenAsync("none");
         using RawDevice added = await rig.OpenAsync("added");
+        foreach (RawDevice device in new[] { kept, revoked, none, added })
+            await device.PingAsync();
         byte[] keptKey = rig.Keys["kept"];
         Dictionary<string, byte[]> file = new() { ["kept"] = keptKey, ["added"] = new byte[32] };
         rig.Ingest.ChangeKeys(id => file.GetValueOrDefault(id), id => id == "kept");

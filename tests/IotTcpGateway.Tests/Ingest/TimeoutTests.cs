@@ -194,7 +194,11 @@ public class TimeoutTests
     public async Task Peer_ThatTakesNothing_IsCutOffAfterTheSendTimeout()
     {
         await using var rig = new IngestRig(
-            o => (o.IdleTimeout, o.FramesPerSecond) = (TimeSpan.FromHours(9), 1_000_000));
+            o =>
+            {
+                o.IdleTimeout = o.FrameTimeout = TimeSpan.FromHours(9);
+                o.FramesPerSecond = 1_000_000;
+            });
         using RawDevice device = await RawDevice.ConnectAsync(rig.Endpoint, receiveBufferBytes: 4_096);
         await device.SendHelloAsync("deaf");
         await device.ExpectAsync(FrameType.Welcome);
