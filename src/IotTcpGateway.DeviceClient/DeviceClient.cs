@@ -40,7 +40,7 @@ public sealed partial class DeviceClient : IAsyncDisposable
         options.Validate();
         this.options = options;
         time = options.TimeProvider;
-        key = options.Key?.ToArray() ?? [];
+        key = [.. options.Key ?? []];
         channels = new ChannelList(options.Channels);
         tls = options.Tls is null ? null : new TlsIdentity(options.Tls, options.Host);
         custody = new Custody(options);
@@ -148,8 +148,15 @@ public sealed partial class DeviceClient : IAsyncDisposable
             return;
         }
 
-        using (cancellationToken.UnsafeRegister(_ => current?.End(Endings.Stopped), null))
+        try
+        {
             await run.WaitAsync(cancellationToken).ConfigureAwait(false);
+        }
+        catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
+        {
+            current?.End(Endings.Stopped);
+            throw;
+        }
     }
 
     /// <summary>Stops the client and forgets its key.</summary>

@@ -32,7 +32,7 @@ public sealed class DeviceClientOptions
     /// The device's key, 32 bytes, copied by the client; null for none. With a key the client authenticates by HMAC and
     /// goes on only with a gateway that proves that it holds the same key.
     /// </summary>
-    public ReadOnlyMemory<byte>? Key { get; init; }
+    public byte[]? Key { get; init; }
 
     /// <summary>Whether every frame must carry a tag, so that nobody on the line can alter the stream. Needs <see cref="Key"/>.</summary>
     public bool RequireTags { get; init; }
@@ -102,7 +102,7 @@ public sealed class DeviceClientOptions
             DeviceId is not null && Names.IsDeviceId(Encoding.UTF8.GetBytes(DeviceId)), nameof(DeviceId),
             "must be 1–64 of A–Z a–z 0–9 . _ -, not begin with a dot and not be 'local' or 'status'");
         Require(
-            Key is not { } key || key.Length == ProtocolConstants.KeyBytes, nameof(Key),
+            Key is null || Key.Length == ProtocolConstants.KeyBytes, nameof(Key),
             $"must be {ProtocolConstants.KeyBytes} bytes");
         Require(!RequireTags || Key is not null, nameof(RequireTags), "needs a key");
         Require(

@@ -229,14 +229,20 @@ public sealed class ScriptedConnection(Socket socket, Stream stream, byte[]? key
         await sending.WaitAsync();
         try
         {
-            var bytes = new byte[ProtocolConstants.FrameBytes(body.Length, tagged: true)];
-            int length = FrameWriter.Write(bytes, type, sequence, body, fromGateway);
-            await SendRawAsync(bytes[..length]);
+            await SendRawAsync(Tagged(type, sequence, body));
         }
         finally
         {
             sending.Release();
         }
+    }
+
+    /// <summary>The next frame's bytes, with its tag in a tagged session.</summary>
+    public byte[] Tagged(FrameType type, uint sequence, byte[] body)
+    {
+        var bytes = new byte[ProtocolConstants.FrameBytes(body.Length, IsTagged)];
+        FrameWriter.Write(bytes, type, sequence, body, fromGateway);
+        return bytes;
     }
 
     public async Task SendRawAsync(byte[] bytes)
