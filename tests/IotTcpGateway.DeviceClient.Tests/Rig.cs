@@ -29,6 +29,9 @@ internal sealed record RigOptions
     public Func<DeviceCommand, CancellationToken, ValueTask<DeviceCommandReply>>? OnCommand { get; init; }
 
     public Action<FrameOutcome>? OnOutcome { get; init; }
+
+    /// <summary>Whether every wait for the next connect passes by itself.</summary>
+    public bool WaitsPass { get; init; }
 }
 
 /// <summary>A client, the gateway it talks to over loopback, and a clock that the test moves.</summary>
@@ -62,7 +65,12 @@ internal sealed class Rig : IAsyncDisposable
                 options.OnOutcome?.Invoke(outcome);
                 outcomes.Writer.TryWrite(outcome);
             },
-            OnStateChanged = state => states.Writer.TryWrite(state),
+            OnStateChanged = state =>
+            {
+                states.Writer.TryWrite(state);
+                if (options.WaitsPass && state.Until is { } until)
+                    Time.Advance(until - Time.GetUtcNow());
+            },
         });
     }
 
