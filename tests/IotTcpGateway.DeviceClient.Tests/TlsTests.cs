@@ -76,10 +76,10 @@ public sealed class TlsTests : IDisposable
         using X509Certificate2 own = NewCertificate("press-7");
         string certificate = Path.Combine(folder, "own.pem");
         string? key = keyInOneFile ? null : Path.Combine(folder, "own.key");
-        using RSA rsa = own.GetRSAPrivateKey()!;
-        File.WriteAllText(certificate, own.ExportCertificatePem() + "\n" + (keyInOneFile ? rsa.ExportPkcs8PrivateKeyPem() : ""));
+        using ECDsa pair = own.GetECDsaPrivateKey()!;
+        File.WriteAllText(certificate, own.ExportCertificatePem() + "\n" + (keyInOneFile ? pair.ExportPkcs8PrivateKeyPem() : ""));
         if (key is not null)
-            File.WriteAllText(key, rsa.ExportPkcs8PrivateKeyPem());
+            File.WriteAllText(key, pair.ExportPkcs8PrivateKeyPem());
         await using ScriptedGateway gateway = NewGateway("localhost", wantsClient: true);
         await using DeviceClient client = NewClient(gateway, "localhost", PemOf(authority), certificate, key);
         client.Start();
@@ -146,21 +146,21 @@ public sealed class TlsTests : IDisposable
 
     private X509Certificate2 NewCertificate(string name)
     {
-        using var rsa = RSA.Create(2048);
-        var request = new CertificateRequest($"CN={name}", rsa, HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1);
+        using var pair = ECDsa.Create(ECCurve.NamedCurves.nistP256);
+        var request = new CertificateRequest($"CN={name}", pair, HashAlgorithmName.SHA256);
         var names = new SubjectAlternativeNameBuilder();
         names.AddDnsName(name);
         request.CertificateExtensions.Add(names.Build());
         DateTimeOffset now = TimeProvider.System.GetUtcNow();
         using X509Certificate2 signed = request.Create(
             authority, now.AddHours(-1), now.AddHours(1), RandomNumberGenerator.GetBytes(8));
-        return signed.CopyWithPrivateKey(rsa);
+        return signed.CopyWithPrivateKey(pair);
     }
 
     private static X509Certificate2 NewAuthority()
     {
-        using var rsa = RSA.Create(2048);
-        var request = new CertificateRequest("CN=authority", rsa, HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1);
+        using var pair = ECDsa.Create(ECCurve.NamedCurves.nistP256);
+        var request = new CertificateRequest("CN=authority", pair, HashAlgorithmName.SHA256);
         request.CertificateExtensions.Add(new X509BasicConstraintsExtension(true, false, 0, true));
         DateTimeOffset now = TimeProvider.System.GetUtcNow();
         return request.CreateSelfSigned(now.AddHours(-2), now.AddHours(2));
