@@ -249,7 +249,7 @@ internal sealed partial class Custody
         catch (Exception thrown)
         {
             // Wrapped, so that it is not taken for a fault of the line.
-            throw new InvalidOperationException($"{nameof(DeviceClientOptions.OnOutcome)} threw: {thrown.Message}", thrown);
+            throw new InvalidOperationException($"OnOutcome threw: {thrown.Message}", thrown);
         }
     }
 

@@ -12,13 +12,17 @@ internal readonly record struct FillResult(int Bytes, bool IsUsedUp);
 /// <content>The side of the connection.</content>
 internal sealed partial class Custody
 {
-    // Sequence and body length are written while the gate is held, the rest of the frame after: headers are found again by them.
+    // Sequence and body length are written while the gate is held, the rest of the frame after: headers are found again
+    // by them.
     private const int LengthAt = 4;
     private const int SequenceAt = 8;
 
-    /// <summary>The boot id and its highest sequence sent, for HELLO. Takes a new boot if the old one is used up.</summary>
+    /// <summary>
+    /// The boot id and its highest sequence sent, for HELLO. Takes a new boot if the old one is used up.
+    /// </summary>
     /// <remarks>
-    /// Frames kept and never sent do not count as used: if a boot id, by bad luck, was taken before, the gateway must see it,
+    /// Frames kept and never sent do not count as used: if a boot id, by bad luck, was taken before, the gateway must
+    /// see it,
     /// rather than take them for duplicates.
     /// </remarks>
     public (uint BootId, uint HighestUsed) BootForHello()
@@ -37,7 +41,9 @@ internal sealed partial class Custody
             RenewBootNeedsLock();
     }
 
-    /// <summary>Begins to send on a connection; false if the gateway calls frames safe that this boot never sent.</summary>
+    /// <summary>
+    /// Begins to send on a connection; false if the gateway calls frames safe that this boot never sent.
+    /// </summary>
     public bool TryOpen(Session opened, uint safe)
     {
         lock (gate)
@@ -142,7 +148,7 @@ internal sealed partial class Custody
                 kept.TryRemove(sequence, out _);
                 AdmitNeedsLock();
                 return SettleRefusedNeedsLock(
-                    frame, sequence, NackReason.BodyTooLarge, "larger than the gateway accepts, not sent", out tooLarge);
+                    frame, sequence, NackReason.BodyTooLarge, "larger than accepted, not sent", out tooLarge);
             }
 
             int frameBytes = ProtocolConstants.FrameBytes(frame.BodyBytes, to.IsTagged);
@@ -189,7 +195,9 @@ internal sealed partial class Custody
             lock (gate)
             {
                 lastSafe = Math.Max(lastSafe, through);
-                isMore = onOutcome is null ? SettleAllNeedsLock(through, out count) : SettleBatchNeedsLock(through, out count);
+                isMore = onOutcome is null
+                    ? SettleAllNeedsLock(through, out count)
+                    : SettleBatchNeedsLock(through, out count);
                 wake = AdmitNeedsLock();
             }
 

@@ -43,7 +43,9 @@ internal sealed class KeptFrames(int bytesMax, uint firstSequence)
     /// <summary>Bytes in use, holes included.</summary>
     public int Bytes => (int)(tail - head);
 
-    /// <summary>Sequence of the oldest frame, or of the next one to come. Above 32 bits it belongs to the next boot.</summary>
+    /// <summary>
+    /// Sequence of the oldest frame, or of the next one to come. Above 32 bits it belongs to the next boot.
+    /// </summary>
     public ulong HeadSequence { get; private set; } = firstSequence;
 
     /// <summary>Sequence of the frame that <see cref="TryPeekNext"/> looks at.</summary>

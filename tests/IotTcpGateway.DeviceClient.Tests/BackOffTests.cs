@@ -35,7 +35,8 @@ public class BackOffTests
     [InlineData(1, 3600, 3600.0, 3630.0)]
     [InlineData(1, 3601, 3600.0, 3630.0)]
     [InlineData(1, ushort.MaxValue, 3600.0, 3630.0)]
-    public void Next_RefusedWithATime_IsNeverBeforeItAndCapsItAtOneHour(int failures, int seconds, double from, double to)
+    public void Next_RefusedWithATime_IsNotBeforeItAndCapsItAtAnHour(
+        int failures, int seconds, double from, double to)
     {
         ConnectionEnd end = new(ConnectionEndKind.Refused, "")
         {

@@ -26,7 +26,10 @@ public class CommandTests
     public async Task Command_HandlerIsSlow_HoldsUpNoAckAndNoPing()
     {
         var finish = new TaskCompletionSource<DeviceCommandReply>();
-        await using var rig = new Rig(new RigOptions { OnCommand = (_, _) => new ValueTask<DeviceCommandReply>(finish.Task) });
+        await using var rig = new Rig(new RigOptions
+        {
+            OnCommand = (_, _) => new ValueTask<DeviceCommandReply>(finish.Task),
+        });
         ScriptedConnection connection = await rig.StartAsync();
         await CommandAsync(connection, 1, "slow", []);
         rig.Send(1);
@@ -68,7 +71,8 @@ public class CommandTests
     {
         await using var rig = new Rig(new RigOptions
         {
-            OnCommand = (command, _) => ValueTask.FromResult(new DeviceCommandReply(0, new byte[command.Payload.Span[0]])),
+            OnCommand = (command, _) => ValueTask.FromResult(
+                new DeviceCommandReply(0, new byte[command.Payload.Span[0]])),
         });
         ScriptedConnection connection = await rig.StartAsync(new ScriptedTerms { LargestBody = 100 });
         await CommandAsync(connection, 1, "x", [97]);

@@ -30,7 +30,8 @@ public partial class DocumentationTests
     {
         string documented = ReadBlock(Path.Combine(Root(), "docs", "device-client.md"), CodeBlock());
         string tested = ReadBlock(
-            Path.Combine(Root(), "tests", "IotTcpGateway.DeviceClient.Tests", "DocumentationTests.cs"), ExampleRegion());
+            Path.Combine(Root(), "tests", "IotTcpGateway.DeviceClient.Tests", "DocumentationTests.cs"),
+            ExampleRegion());
         Assert.Equal(tested, documented);
     }
 
@@ -42,18 +43,18 @@ public partial class DocumentationTests
             Host = host,
             Port = port,
             DeviceId = "press-7",
-            Key = key, // 32 bytes, as `iotgw device add press-7` printed them; leave it out for a listener without authentication
+            Key = key, // 32 bytes, printed by `iotgw device add press-7`; leave it out where there is no authentication
             Channels = [new DescribedChannel(1, DataType.F32, "oil/temperature", "°C")],
             WhenFull = WhenFull.DropOldest,
             OnCommand = (command, ended) => ValueTask.FromResult(
-                command.Name == "identify" ? DeviceCommandReply.Done : DeviceCommandReply.WithText(1, "unknown command")),
+                command.Name == "identify" ? DeviceCommandReply.Done : DeviceCommandReply.WithText(1, "unknown")),
         });
         client.Start();
 
         byte[] room = new byte[64];
         for (int i = 0; i < readings.Length; i++)
         {
-            long now = (TimeProvider.System.GetUtcNow() - DateTimeOffset.UnixEpoch).Ticks / TimeSpan.TicksPerMicrosecond;
+            long now = TimeProvider.System.GetUtcNow().ToUnixTimeMilliseconds() * 1000;
             var data = new DataWriter(room, baseTime: now);
             data.Add(channel: 1, offsetMilliseconds: 0, readings[i]);
             int bytes = data.Written;

@@ -218,7 +218,8 @@ public class HandshakeTests
         ScriptedConnection connection = await rig.Gateway.AcceptAsync();
         await connection.ReceiveHelloAsync();
         var bytes = new byte[256];
-        int length = FrameWriter.Write(bytes, FrameType.Welcome, 0, connection.WelcomeBody(new ScriptedTerms { Window = 0 }));
+        byte[] welcome = connection.WelcomeBody(new ScriptedTerms { Window = 0 });
+        int length = FrameWriter.Write(bytes, FrameType.Welcome, 0, welcome);
         length += FrameWriter.WriteAck(bytes.AsSpan(length), 0, 1);
         await connection.SendRawAsync(bytes[..length]);
         await Rig.ExpectDataAsync(connection, 1);
@@ -228,7 +229,8 @@ public class HandshakeTests
     {
         Assert.Equal(ConnectionEndKind.GatewayNotTrusted, (await rig.PassWaitAsync()).End.Kind);
         Assert.Empty(await connection.ReceiveUntilClosedAsync());
-        Assert.Equal((0, 2, 0), (rig.Client.Status.Connects, rig.Client.Status.KeptFrames, rig.Client.Status.Acknowledged));
+        DeviceClientStatus status = rig.Client.Status;
+        Assert.Equal((0, 2, 0), (status.Connects, status.KeptFrames, status.Acknowledged));
         Assert.Null(rig.Client.Status.GatewayTimeOffset);
     }
 }

@@ -23,7 +23,10 @@ public class KeepAliveTests
         double received, double sent, double ping, double frame, object action, double dueIn)
     {
         (KeepAliveAction got, TimeSpan due) = KeepAlive.Next(
-            TimeSpan.FromSeconds(30), TimeSpan.FromSeconds(received), TimeSpan.FromSeconds(sent), TimeSpan.FromSeconds(ping),
+            TimeSpan.FromSeconds(30),
+            TimeSpan.FromSeconds(received),
+            TimeSpan.FromSeconds(sent),
+            TimeSpan.FromSeconds(ping),
             frame < 0 ? null : TimeSpan.FromSeconds(frame));
         Assert.Equal(((KeepAliveAction)action, TimeSpan.FromSeconds(dueIn)), (got, due));
     }

@@ -167,8 +167,12 @@ internal sealed class Rig : IAsyncDisposable
         for (uint mark = 0xFE9CE0; mark < 0xFE9CE2; mark++)
         {
             await connection.SendAsync(FrameType.Ping, mark, []);
-            while (await connection.ReceiveAsync() is { } frame && (frame.Type, frame.Sequence) != (FrameType.Pong, mark))
+            while (await connection.ReceiveAsync() is { } frame)
+            {
+                if ((frame.Type, frame.Sequence) == (FrameType.Pong, mark))
+                    break;
                 before.Add(frame);
+            }
         }
 
         return before;

@@ -7,7 +7,9 @@ using Xunit;
 
 namespace IotTcpGateway.DeviceClient.Tests;
 
-/// <summary>Connections that break, answers that come late or never: whatever happens, every frame has one end.</summary>
+/// <summary>
+/// Connections that break, answers that come late or never: whatever happens, every frame has one end.
+/// </summary>
 public class ScheduleTests
 {
     private const int Frames = 80;
@@ -47,7 +49,8 @@ public class ScheduleTests
         foreach (FrameOutcome outcome in outcomes)
         {
             Assert.True(outcome.Fate != FrameFate.Acknowledged || gateway.Taken.Contains((int)outcome.Number));
-            Assert.True(outcome.Fate != FrameFate.Refused || gateway.Refused.Contains((outcome.BootId, outcome.Sequence)));
+            Assert.True(
+                outcome.Fate != FrameFate.Refused || gateway.Refused.Contains((outcome.BootId, outcome.Sequence)));
             Assert.True(outcome.Fate != FrameFate.Dropped || whenFull == WhenFull.DropOldest);
         }
 
@@ -135,10 +138,12 @@ public class ScheduleTests
 
         private Task StepAsync() => random.Next(5) switch
         {
-            0 => AckAsync((uint)random.Next((int)boot.Safe, (int)boot.HighestTaken + 1), random.Next(8)),
-            1 when boot.HighestTaken > boot.Safe => NackAsync((uint)random.Next((int)boot.Safe, (int)boot.HighestTaken) + 1),
+            0 => AckAsync(boot.Safe + (uint)random.Next(Unsafe + 1), random.Next(8)),
+            1 when Unsafe > 0 => NackAsync(boot.Safe + (uint)random.Next(Unsafe) + 1),
             _ => PumpAsync(),
         };
+
+        private int Unsafe => (int)(boot.HighestTaken - boot.Safe);
 
         private Task AckAsync(uint sequence, int opened)
         {
@@ -174,8 +179,8 @@ public class ScheduleTests
             // An answer may already have spoken of a frame that was on its way again.
             if (frame.Sequence > lastAcknowledged && !refusedHere.Contains(frame.Sequence))
                 outstanding.Add(frame.Sequence);
-            Assert.True(
-                outstanding.Count <= Math.Max(window, windowBefore), $"{outstanding.Count} outstanding, {window} allowed");
+            int allowed = Math.Max(window, windowBefore);
+            Assert.True(outstanding.Count <= allowed, $"{outstanding.Count} outstanding, {allowed} allowed");
             if (frame.Sequence <= boot.HighestTaken)
                 return;
             boot.HighestTaken = frame.Sequence;

@@ -58,7 +58,8 @@ public class SendingTests
     {
         await using var rig = new Rig(new RigOptions
         {
-            Channels = [.. Enumerable.Range(0, 20).Select(i => new DescribedChannel((ushort)i, DataType.U8, $"channel-{i:00}", ""))],
+            Channels = [.. Enumerable.Range(0, 20)
+                .Select(i => new DescribedChannel((ushort)i, DataType.U8, $"channel-{i:00}", ""))],
         });
         ScriptedConnection connection = await rig.StartAsync(new ScriptedTerms { LargestBody = 50 });
         int entries = 0;

@@ -96,7 +96,8 @@ public class SteadyStateTests
         await Guard.Limit(client.FlushAsync());
     }
 
-    // A gateway that itself allocates nothing a frame: it counts DATA frames, all of one size, and acknowledges what came.
+    // A gateway that itself allocates nothing a frame: it counts DATA frames, all of one size, and acknowledges what
+    // came.
     private static void AcknowledgeEverything(TcpListener listener)
     {
         using Socket socket = listener.AcceptSocket();

@@ -62,7 +62,8 @@ public sealed class TlsTests : IDisposable
     public async Task Tls_ServerNameGiven_IsTheOneChecked()
     {
         await using ScriptedGateway gateway = NewGateway("gateway.example");
-        await using DeviceClient client = NewClient(gateway, "localhost", PemOf(authority), serverName: "gateway.example");
+        await using DeviceClient client = NewClient(
+            gateway, "localhost", PemOf(authority), serverName: "gateway.example");
         client.Start();
         await gateway.WelcomeAsync();
         await gateway.DisposeAsync();
@@ -77,9 +78,8 @@ public sealed class TlsTests : IDisposable
         string certificate = Path.Combine(folder, "own.pem");
         string? key = keyInOneFile ? null : Path.Combine(folder, "own.key");
         using ECDsa pair = own.GetECDsaPrivateKey()!;
-        File.WriteAllText(certificate, own.ExportCertificatePem() + "\n" + (keyInOneFile ? pair.ExportPkcs8PrivateKeyPem() : ""));
-        if (key is not null)
-            File.WriteAllText(key, pair.ExportPkcs8PrivateKeyPem());
+        File.WriteAllText(certificate, own.ExportCertificatePem() + "\n");
+        File.AppendAllText(key ?? certificate, pair.ExportPkcs8PrivateKeyPem());
         await using ScriptedGateway gateway = NewGateway("localhost", wantsClient: true);
         await using DeviceClient client = NewClient(gateway, "localhost", PemOf(authority), certificate, key);
         client.Start();

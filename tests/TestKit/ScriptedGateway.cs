@@ -14,7 +14,12 @@ public sealed record ScriptedFrame(FrameType Type, uint Sequence, byte[] Body);
 
 /// <summary>What the device said in HELLO.</summary>
 public sealed record ScriptedHello(
-    AuthenticationMode Authentication, Features Features, uint BootId, uint HighestUsed, string DeviceId, string Firmware);
+    AuthenticationMode Authentication,
+    Features Features,
+    uint BootId,
+    uint HighestUsed,
+    string DeviceId,
+    string Firmware);
 
 /// <summary>What WELCOME says.</summary>
 public sealed record ScriptedTerms
@@ -93,7 +98,7 @@ public sealed class ScriptedGateway : IAsyncDisposable
 /// <summary>One connection of a <see cref="ScriptedGateway"/>.</summary>
 public sealed class ScriptedConnection(Socket socket, Stream stream, byte[]? key) : IAsyncDisposable
 {
-    private readonly byte[] input = new byte[4 * ProtocolConstants.FrameBytes(ProtocolConstants.BodyBytesMax, tagged: true)];
+    private readonly byte[] input = new byte[64 * 1024];
     private readonly SemaphoreSlim sending = new(1);
     private int start;
     private int end;
@@ -162,7 +167,11 @@ public sealed class ScriptedConnection(Socket socket, Stream stream, byte[]? key
             FeaturesGranted = areTags ? Features.TaggedFrames : Features.None,
         }.WriteBody(body);
         if (key is not null)
-            Proofs.Gateway(key, helloBody, nonce, body.AsSpan(0, Welcome.BytesBeforeProof), body.AsSpan(Welcome.BytesBeforeProof));
+        {
+            Span<byte> proof = body.AsSpan(Welcome.BytesBeforeProof);
+            Proofs.Gateway(key, helloBody, nonce, body.AsSpan(0, Welcome.BytesBeforeProof), proof);
+        }
+
         return body;
     }
 
@@ -173,7 +182,9 @@ public sealed class ScriptedConnection(Socket socket, Stream stream, byte[]? key
         return frame?.Type == type ? frame : throw new InvalidDataException($"expected {type}, got {frame}");
     }
 
-    /// <summary>The next frame; null when the device has closed or reset. Throws if a frame or its tag is wrong.</summary>
+    /// <summary>
+    /// The next frame; null when the device has closed or reset. Throws if a frame or its tag is wrong.
+    /// </summary>
     public async Task<ScriptedFrame?> ReceiveAsync()
     {
         while (true)
