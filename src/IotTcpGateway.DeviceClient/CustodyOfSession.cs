@@ -78,14 +78,13 @@ internal sealed partial class Custody
         }
 
         SettleThrough(through);
-        from.Wake.Set();
     }
 
     /// <summary>One frame will never be forwarded.</summary>
     public void Refuse(Session from, uint sequence, NackReason reason, ReadOnlySpan<byte> text)
     {
         FrameOutcome outcome = default;
-        WakeSignal? wake = null;
+        WakeSignal? wake;
         bool isKept;
         lock (gate)
         {
@@ -93,14 +92,13 @@ internal sealed partial class Custody
             isKept = sequence <= highestSent && kept.TryRemove(sequence, out KeptFrame frame)
                 && SettleRefusedNeedsLock(frame, sequence, reason, ToText(text), out outcome);
             from.HasProgress |= isKept;
-            if (isKept)
-                wake = AdmitNeedsLock();
+            AdmitNeedsLock();
+            wake = WakeNeedsLock();
         }
 
         if (isKept)
             Report(outcome);
         wake?.Set();
-        from.Wake.Set();
     }
 
     /// <summary>Writes DATA frames, as many as the window and the room allow, but for tag and checksum.</summary>
@@ -198,7 +196,8 @@ internal sealed partial class Custody
                 isMore = onOutcome is null
                     ? SettleAllNeedsLock(through, out count)
                     : SettleBatchNeedsLock(through, out count);
-                wake = AdmitNeedsLock();
+                AdmitNeedsLock();
+                wake = WakeNeedsLock();
             }
 
             wake?.Set();

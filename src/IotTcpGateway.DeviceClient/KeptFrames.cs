@@ -111,6 +111,9 @@ internal sealed class KeptFrames(int bytesMax, uint firstSequence)
         return true;
     }
 
+    /// <summary>Whether there may be a frame to send; holes count.</summary>
+    public bool HasNext => next < tail;
+
     /// <summary>The next frame to send, holes passed over.</summary>
     public bool TryPeekNext(out KeptFrame frame)
     {
