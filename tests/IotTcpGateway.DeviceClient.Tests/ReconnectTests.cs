@@ -200,6 +200,18 @@ public class ReconnectTests
         Assert.Equal(ConnectionEndKind.ProtocolError, (await rig.PassWaitAsync()).End.Kind);
     }
 
+    [Fact]
+    public async Task Silence_BrokenByBytesThatAreNoFrame_IsStillSilence()
+    {
+        await using var rig = new Rig();
+        ScriptedConnection connection = await rig.StartAsync(new ScriptedTerms { IdleSeconds = 6 });
+        rig.Time.Advance(TimeSpan.FromSeconds(5));
+        await connection.SendRawAsync([0xC7, 0x49, 1, (byte)FrameType.Ack, 2]);
+        await rig.Time.TimerSetToAsync(TimeSpan.FromSeconds(1));
+        rig.Time.Advance(TimeSpan.FromSeconds(1));
+        Assert.Equal(ConnectionEndKind.Silence, (await rig.PassWaitAsync()).End.Kind);
+    }
+
     public static TheoryData<string, byte[]> BadBytes => new()
     {
         { "magic", Frame(FrameType.Ack, new byte[2], f => f[0] ^= 1) },
