@@ -205,7 +205,9 @@ public class ReconnectTests
     {
         await using var rig = new Rig();
         ScriptedConnection connection = await rig.StartAsync(new ScriptedTerms { IdleSeconds = 6 });
-        rig.Time.Advance(TimeSpan.FromSeconds(5));
+        // In steps of the timer, so that it is first set to the last second when the bytes have come.
+        foreach (int seconds in new[] { 2, 2, 1 })
+            rig.Time.Advance(TimeSpan.FromSeconds(seconds));
         await connection.SendRawAsync([0xC7, 0x49, 1, (byte)FrameType.Ack, 2]);
         await rig.Time.TimerSetToAsync(TimeSpan.FromSeconds(1));
         rig.Time.Advance(TimeSpan.FromSeconds(1));

@@ -74,6 +74,37 @@ public class SendingTests
     }
 
     [Fact]
+    public async Task Describe_MoreThanOneSendHolds_StillComesBeforeTheFirstData()
+    {
+        string unit = new('u', 32);
+        await using var rig = new Rig(new RigOptions
+        {
+            Channels = [.. Enumerable.Range(0, 250)
+                .Select(i => new DescribedChannel((ushort)i, DataType.U8, $"{new string('n', 60)}-{i:000}", unit))],
+        });
+        rig.Send(1);
+        ScriptedConnection connection = await rig.StartAsync();
+        ScriptedFrame first = await connection.ReceiveAsync(FrameType.Describe);
+        ScriptedFrame second = await connection.ReceiveAsync(FrameType.Describe);
+        Assert.Equal(250, first.Body[0] + second.Body[0]);
+        await Rig.ExpectDataAsync(connection, 1);
+    }
+
+    [Fact]
+    public void Outbox_Bye_IsTheLastOfAll()
+    {
+        var outbox = new Outbox();
+        var room = new byte[100];
+        Assert.Equal(0, outbox.Take(room, null, out bool dataMayFollow, out bool isLast));
+        Assert.True(dataMayFollow && !isLast);
+        outbox.Add(FrameType.Ping, 1, default);
+        outbox.Add(FrameType.Bye, 0, new byte[1]);
+        outbox.Add(FrameType.Ping, 2, default);
+        Assert.Equal(16 + 17, outbox.Take(room, null, out dataMayFollow, out isLast));
+        Assert.True(isLast && !dataMayFollow && outbox.IsDone);
+    }
+
+    [Fact]
     public async Task Ack_Cumulative_SettlesEverythingUpToIt()
     {
         await using var rig = new Rig();
