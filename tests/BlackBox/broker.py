@@ -263,8 +263,10 @@ class Tap(threading.Thread):
 
     @staticmethod
     def note(first, body, waiting):
-        if first >> 4 == PUBLISH:
-            _, identifier, payload = publication(first, body, 5)
+        if first >> 4 == CONNECT:
+            waiting["version"] = body[2 + struct.unpack(">H", body[:2])[0]]
+        elif first >> 4 == PUBLISH:
+            _, identifier, payload = publication(first, body, waiting["version"])
             waiting[identifier] = payload
 
     def confirm(self, first, body, waiting):

@@ -30,8 +30,7 @@ internal sealed class SimulatedDevice : IAsyncDisposable
             Host = options.Host,
             Port = options.Port,
             DeviceId = Id,
-            // Named type: a null array would become an empty key, not none.
-            Key = options.KeyOf(Id) is { } key ? (ReadOnlyMemory<byte>?)key : null,
+            Key = options.KeyOf(Id),
             RequireTags = options.Tagged,
             Tls = options.Tls,
             Firmware = "simulated",

@@ -19,6 +19,7 @@ internal sealed partial class ControlSocket : IDisposable
         UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.GroupRead | UnixFileMode.GroupWrite;
 
     private static readonly TimeSpan ClientLimit = TimeSpan.FromSeconds(5);
+    private static readonly TimeSpan AcceptPause = TimeSpan.FromSeconds(1);
 
     private readonly string path;
     private readonly GatewayHealth health;
@@ -86,7 +87,7 @@ internal sealed partial class ControlSocket : IDisposable
         {
             try
             {
-                using Socket client = await socket.AcceptAsync(stop).ConfigureAwait(false);
+                using Socket client = await AcceptAsync(stop).ConfigureAwait(false);
                 using var limit = CancellationTokenSource.CreateLinkedTokenSource(stop);
                 limit.CancelAfter(ClientLimit);
                 await AnswerAsync(client, limit.Token).ConfigureAwait(false);
@@ -99,6 +100,24 @@ internal sealed partial class ControlSocket : IDisposable
             {
                 // The top of this worker: one client's request must not end the socket for the others.
                 LogClientFailed(logger, e.Message);
+            }
+        }
+    }
+
+    private async Task<Socket> AcceptAsync(CancellationToken stop)
+    {
+        for (bool isFirst = true; ; isFirst = false)
+        {
+            try
+            {
+                return await socket.AcceptAsync(stop).ConfigureAwait(false);
+            }
+            catch (SocketException e) when (!stop.IsCancellationRequested)
+            {
+                // No descriptor is free: accepting again at once would spin until there is one.
+                if (isFirst)
+                    LogClientFailed(logger, e.Message);
+                await Task.Delay(AcceptPause, TimeProvider.System, stop).ConfigureAwait(false);
             }
         }
     }

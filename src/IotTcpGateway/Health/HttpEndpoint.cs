@@ -4,6 +4,7 @@ using System.Text;
 using System.Text.Json;
 
 using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Hosting;
 using Microsoft.AspNetCore.Http;
 using Microsoft.Extensions.DependencyInjection;
@@ -32,6 +33,8 @@ internal sealed class HttpEndpoint(HttpOptions options, GatewayHealth health, IL
             kestrel.Limits.MaxRequestBodySize = 0;
             kestrel.Listen(IPEndPoint.Parse(options.Endpoint));
         });
+        // The last one that is registered serves.
+        builder.Services.AddSingleton<IConnectionListenerFactory>(new CalmListenerFactory(TimeProvider.System, loggers));
         application = builder.Build();
         application.Run(AnswerAsync);
         try

@@ -30,9 +30,16 @@ internal sealed partial class MemoryKeeper : IDisposable
         long dead = GC.GetTotalMemory(forceFullCollection: false) - GC.GetGCMemoryInfo(GCKind.FullBlocking).HeapSizeBytes;
         if (!hasStarted || Math.Max(spare, 0) + Math.Max(dead, 0) > SpareBytesMax)
             GC.Collect(GC.MaxGeneration, GCCollectionMode.Aggressive, blocking: true, compacting: true);
-        if (!hasStarted)
-            PageOutFiles();
-        hasStarted = true;
+        try
+        {
+            if (!hasStarted)
+                PageOutFiles();
+            hasStarted = true;
+        }
+        catch (IOException)
+        {
+            // No descriptor is free just now: this is a favour to others, and the next look tries again.
+        }
     }
 
     // Code and read-only data that were touched once: what is needed again comes back from the page cache or the file.

@@ -17,6 +17,7 @@ internal sealed partial class KeyRing(string path, TimeProvider time, ILogger lo
     private readonly byte[] nobodysKey = RandomNumberGenerator.GetBytes(32);
     private Dictionary<string, byte[]>? keys = [];
     private (DateTime Written, long Bytes) seen;
+    private string lastProblem = "";
     private ITimer? timer;
 
     /// <summary>The file was read anew: ids whose key went or changed.</summary>
@@ -51,9 +52,10 @@ internal sealed partial class KeyRing(string path, TimeProvider time, ILogger lo
             (DateTime, long) now = Look();
             if (!force && now == seen)
                 return;
-            seen = now;
             Dictionary<string, byte[]>? before = keys;
             Dictionary<string, byte[]>? after = ReadNeedsLock();
+            // What could not be read is read again next time, changed or not: perhaps there was only no descriptor free.
+            seen = after is null ? (DateTime.MaxValue, 0) : now;
             // A key that went or changed ends the sessions that used it; one that is new, those that came without proof.
             IEnumerable<string> ids = (before ?? []).Keys.Union((after ?? []).Keys);
             changed = [.. ids.Where(id => !KeysAreEqual(before?.GetValueOrDefault(id), after?.GetValueOrDefault(id)))];
@@ -83,11 +85,14 @@ internal sealed partial class KeyRing(string path, TimeProvider time, ILogger lo
             var read = file.Read().ToDictionary(d => d.Id, d => d.Key);
             LogRead(logger, path, read.Count);
             WarnOfOthers();
+            lastProblem = "";
             return read;
         }
-        catch (KeyFileException e)
+        catch (Exception e) when (e is KeyFileException or IOException or UnauthorizedAccessException)
         {
-            LogDamaged(logger, e.Message);
+            if (e.Message != lastProblem)
+                LogDamaged(logger, e.Message);
+            lastProblem = e.Message;
             return null;
         }
     }
