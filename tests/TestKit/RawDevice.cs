@@ -113,23 +113,18 @@ public sealed class RawDevice : IDisposable
         return frame[..FrameWriter.Write(frame, type, sequence, body)];
     }
 
-    /// <summary>Sends HELLO.</summary>
+    /// <summary>Sends HELLO, right or wrong.</summary>
     public Task SendHelloAsync(
         string id, uint boot = 1, uint highestUsed = 0, AuthenticationMode mode = AuthenticationMode.None,
         Features features = Features.None)
     {
-        var body = new byte[ProtocolConstants.ControlBodyBytesMax];
-        int bytes = new Hello
-        {
-            Authentication = mode,
-            Features = features,
-            BootId = boot,
-            HighestUsed = highestUsed,
-            DeviceNonce = RandomNumberGenerator.GetBytes(ProtocolConstants.NonceBytes),
-            DeviceId = Encoding.UTF8.GetBytes(id),
-            Firmware = "1.0"u8,
-        }.WriteBody(body);
-        hello = body[..bytes];
+        // By hand: the library's writer refuses to write what no gateway takes.
+        byte[] idBytes = Encoding.UTF8.GetBytes(id);
+        hello =
+        [
+            (byte)mode, (byte)features, .. BitConverter.GetBytes(boot), .. BitConverter.GetBytes(highestUsed),
+            .. RandomNumberGenerator.GetBytes(ProtocolConstants.NonceBytes), (byte)idBytes.Length, .. idBytes, 3, .. "1.0"u8,
+        ];
         return SendAsync(FrameType.Hello, 0, hello);
     }
 

@@ -28,10 +28,6 @@ internal sealed class Admission(ListenerOptions options, TimeProvider time)
 {
     private const int MisbehavedMax = 4096;
 
-    // Five a second: far above what devices with a wrong key do that back off, even many behind one address, and far
-    // below what costs the gateway anything.
-    private const int OtherMisdeedsPerMinute = 300;
-
     // With so few places in all there is nothing to share out.
     private const int UnsharedPlaces = 16;
     private static readonly TimeSpan RefusedFor = TimeSpan.FromSeconds(60);
@@ -138,7 +134,7 @@ internal sealed class Admission(ListenerOptions options, TimeProvider time)
                 Misdeed.Violation => ++seen.Violations,
                 _ => ++seen.FailedProofs,
             };
-            int limit = misdeed == Misdeed.BadBytes ? options.BadFramesPerMinute : OtherMisdeedsPerMinute;
+            int limit = misdeed == Misdeed.BadBytes ? options.BadFramesPerMinute : options.OffencesPerMinute;
             if (times <= limit || seen.RefusedSince is not null)
                 return false;
             seen.RefusedSince = time.GetTimestamp();

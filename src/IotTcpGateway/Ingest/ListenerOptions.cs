@@ -44,6 +44,13 @@ internal sealed class ListenerOptions
     /// </summary>
     public int BadFramesPerMinute { get; set; } = 10;
 
+    /// <summary>
+    /// Failed proofs a minute and address, and right frames at the wrong time, before it is refused for a minute. Five a
+    /// second: far above what devices with a wrong key do that back off, even many behind one address, and far below
+    /// what costs the gateway anything.
+    /// </summary>
+    public int OffencesPerMinute { get; set; } = 300;
+
     public IPEndPoint ParsedEndpoint => IPEndPoint.Parse(Endpoint);
 }
 
