@@ -13,7 +13,7 @@ from device import ACK, BYE, DATA, DESCRIBE, HELLO, NACK, U32, Failure, data_of,
 from fleet import Fleet, Link, connection
 
 # Resident memory that no attack may drive it over.
-MEMORY_MIB_MAX = 96
+MEMORY_MIB_MAX = 80
 RANDOM_MIB = int(os.environ.get("IOTGW_RANDOM_MIB", "256"))
 ATTEMPTS = int(os.environ.get("IOTGW_ATTEMPTS", "10000"))
 # Loopback has many addresses: the good devices have one of their own, and so has every attacker that needs it.
