@@ -31,7 +31,8 @@ class Broker:
             # No limit on what waits for a subscriber: what it confirmed it must deliver.
             configuration = self.folder / "mosquitto.conf"
             configuration.write_text(
-                f"listener {port} 127.0.0.1\nallow_anonymous true\npersistence true\npersistence_location {self.folder}/\n"
+                f"listener {port} 127.0.0.1\nallow_anonymous true\n"
+                f"persistence true\npersistence_location {self.folder}/\n"
                 f"max_queued_messages 0\nmax_inflight_messages 0\nlog_dest file {self.folder}/mosquitto.log\n"
                 + ("user root\n" if os.geteuid() == 0 else ""))
             self.process = subprocess.Popen([program, "-c", str(configuration)], stdout=subprocess.DEVNULL,
@@ -208,9 +209,10 @@ class Tap(threading.Thread):
     gateway's. What the gateway may acknowledge to a device is what the broker confirmed, and that is seen here.
     """
 
-    def __init__(self, broker_port):
+    def __init__(self, broker_port, line_seconds=0):
         super().__init__(daemon=True)
         self.broker = ("127.0.0.1", broker_port)
+        self.line_seconds = line_seconds  # how long what the broker says is on its way
         self.confirmed = set()
         self.connections = 0
         self.listener = socket.create_server(("127.0.0.1", 0))
@@ -244,14 +246,15 @@ class Tap(threading.Thread):
             back.join(HANG_SECONDS)
             server.close()
 
-    @staticmethod
-    def pump(source, target, look, waiting):
+    def pump(self, source, target, look, waiting):
         stream = b""
         try:
             while some := source.recv(65536):
                 packets, stream = split_packets(stream + some)
                 for first, body in packets:
                     look(first, body, waiting)
+                if look == self.confirm:
+                    time.sleep(self.line_seconds)
                 target.sendall(some)
         except OSError:
             pass  # one side is gone: so is the other

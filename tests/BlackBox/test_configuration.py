@@ -195,7 +195,8 @@ class GoodConfigurations(BlackBox):
         return seen
 
     def test_empty_object_and_a_broker_are_enough(self):
-        done = self.assert_right("--config", self.write("gateway.json", "{}"), "--set", "mqtt.brokers.0=mqtt://127.0.0.1")
+        file = self.write("gateway.json", "{}")
+        done = self.assert_right("--config", file, "--set", "mqtt.brokers.0=mqtt://127.0.0.1")
         self.assertEqual(done.stderr, "")
 
     def test_comments_and_trailing_commas(self):
@@ -264,7 +265,8 @@ class GoodConfigurations(BlackBox):
 
     def test_credentials_are_those_that_systemd_hands_over(self):
         self.write("credentials/mqtt-password", "secret")
-        file = self.write("gateway.json", mqtt(username="u", passwordFile="credential:mqtt-password", brokers=["mqtt://b"]))
+        file = self.write("gateway.json", mqtt(
+            username="u", passwordFile="credential:mqtt-password", brokers=["mqtt://b"]))
         self.assert_right("--config", file, environment={"CREDENTIALS_DIRECTORY": str(self.folder / "credentials")})
         done = iotgw("check", "--config", file, environment={"CREDENTIALS_DIRECTORY": str(self.folder)})
         self.assertEqual(done.returncode, 1)

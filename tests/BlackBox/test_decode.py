@@ -46,7 +46,8 @@ class Decode(BlackBox):
 
     def test_captured_stream(self):
         names = ("hello-hmac", "auth", "describe", "data-one", "data-all-types", "bye")
-        stream = b"".join(bytes.fromhex(one["hex"]) for name in names for one in VECTORS["valid"] if one["name"] == name)
+        by_name = {one["name"]: bytes.fromhex(one["hex"]) for one in VECTORS["valid"]}
+        stream = b"".join(by_name[name] for name in names)
         file = self.folder / "capture.bin"
         file.write_bytes(stream)
         done = iotgw("decode", "--file", file)

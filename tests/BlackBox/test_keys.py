@@ -90,8 +90,9 @@ class KeyFile(BlackBox):
 
     def test_many_at_once_lose_nothing(self):
         names = [f"pump-{number}" for number in range(8)]
-        running = [subprocess.Popen([IOTGW, "device", "add", name, "--config", str(self.config)], env=clean_environment(),
-                                    stdout=subprocess.PIPE, stderr=subprocess.STDOUT) for name in names]
+        running = [subprocess.Popen([IOTGW, "device", "add", name, "--config", str(self.config)],
+                                    env=clean_environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+                   for name in names]
         outputs = [process.communicate()[0] for process in running]
         self.assertEqual([process.returncode for process in running], [0] * len(names), outputs)
         shown = self.device("list").stdout

@@ -32,8 +32,8 @@ class Stop(BlackBox):
     def simulate(self):
         """The product's own fleet beside ours."""
         process = subprocess.Popen(
-            [IOTGW, "simulate", "--to", "{}:{}".format(*self.running.address()), "--devices", str(SIMULATED), "--rate", "50",
-             "--connect-rate", "1000", "--json"], env=clean_environment(), stdout=subprocess.DEVNULL,
+            [IOTGW, "simulate", "--to", "{}:{}".format(*self.running.address()), "--devices", str(SIMULATED),
+             "--rate", "50", "--connect-rate", "1000", "--json"], env=clean_environment(), stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL, preexec_fn=end_with_us)
         self.addCleanup(lambda: (process.kill(), process.wait()))
         wait_for(lambda: self.running.status()["devices"]["online"] >= SIMULATED, "the simulated devices to be online")

@@ -6,8 +6,8 @@ import unittest
 import bench
 from bench import BlackBox, iotgw
 
-VERBS = ["", "run", "demo", "check", "simulate", "device", "device add", "device list", "device revoke", "device rotate",
-         "decode", "status"]
+VERBS = ["", "run", "demo", "check", "simulate", "device", "device add", "device list", "device revoke",
+         "device rotate", "decode", "status"]
 
 WRONG = {
     "no_verb": ([], "--help"),

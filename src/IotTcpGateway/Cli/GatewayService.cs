@@ -51,7 +51,9 @@ internal sealed partial class GatewayService(
             // They are bound in order: the first that is not there is the one.
             ListenerOptions failed = configuration.Listeners[gateway.Endpoints.Count];
             throw new IOException(
-                $"listener {failed.Name} cannot use {failed.Endpoint}: {e.Message}; is the port taken, or the address not of this machine?", e);
+                $"listener {failed.Name} cannot use {failed.Endpoint}: {e.Message}; "
+                + "is the port taken, or the address not of this machine?",
+                e);
         }
 
         if (configuration.Http is not null)

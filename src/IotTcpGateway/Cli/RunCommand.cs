@@ -62,7 +62,7 @@ internal static class RunCommand
         builder.Logging.SetMinimumLevel(LogLevel.Trace).AddFilter((_, category, wanted) => category switch
         {
             GatewayService.LogCategory => level.Allows(wanted),
-            // It shows the stack trace of what keeps the gateway from starting; what and where is said by us, in one line.
+            // It shows the stack trace of what keeps the gateway from starting; we say what and where in one line.
             HostLogCategory => level.Allows(LogLevel.Debug) && wanted >= LogLevel.Warning,
             _ => wanted >= LogLevel.Warning,
         });

@@ -19,8 +19,8 @@ internal sealed record ConfigurationChange(IReadOnlyList<string> Reloadable, IRe
     }
 
     /// <summary>
-    /// The listeners in force after a reload: those of before with the limits of the new ones of the same name. What needs
-    /// a restart stays as it is, so that a second reload names it again.
+    /// The listeners in force after a reload: those of before with the limits of the new ones of the same name. What
+    /// needs a restart stays as it is, so that a second reload names it again.
     /// </summary>
     public static List<ListenerOptions> Reloaded(IEnumerable<ListenerOptions> before, List<ListenerOptions> after) =>
     [

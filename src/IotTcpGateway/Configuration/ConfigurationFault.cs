@@ -7,5 +7,6 @@ namespace IotTcpGateway.Configuration;
 internal sealed record ConfigurationFault(string Path, string Problem, string Remedy)
 {
     /// <summary>One line, whatever stands in the file.</summary>
-    public override string ToString() => string.Concat($"{Path}: {Problem}; {Remedy}".Select(c => char.IsControl(c) ? ' ' : c));
+    public override string ToString() =>
+        string.Concat($"{Path}: {Problem}; {Remedy}".Select(c => char.IsControl(c) ? ' ' : c));
 }

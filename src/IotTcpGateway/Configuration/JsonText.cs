@@ -4,7 +4,7 @@ using System.Text.Json.Nodes;
 
 namespace IotTcpGateway.Configuration;
 
-/// <summary>JSON as people write it, with comments and trailing commas; what is wrong is told with line and column.</summary>
+/// <summary>JSON with comments and trailing commas, as people write it; faults are told with line and column.</summary>
 internal static class JsonText
 {
     private static readonly JsonDocumentOptions Options =
@@ -18,7 +18,10 @@ internal static class JsonText
         {
             if (DuplicateKey(content) is var (offset, key))
             {
-                faults.Add(new ConfigurationFault($"{file}:{Place(content[..offset])}", $"the key \"{key}\" is there twice", "leave one of them out"));
+                faults.Add(new ConfigurationFault(
+                    $"{file}:{Place(content[..offset])}",
+                    $"the key \"{key}\" is there twice",
+                    "leave one of them out"));
                 return null;
             }
 
@@ -27,9 +30,13 @@ internal static class JsonText
         catch (JsonException e)
         {
             // What follows in the library's message is the place again.
-            string what = content.Trim(" \t\r\n"u8).IsEmpty ? "the file is empty" : e.Message.Split(" Path:")[0].Split(" LineNumber:")[0].TrimEnd('.');
+            string what = content.Trim(" \t\r\n"u8).IsEmpty
+                ? "the file is empty"
+                : e.Message.Split(" Path:")[0].Split(" LineNumber:")[0].TrimEnd('.');
             faults.Add(new ConfigurationFault(
-                $"{file}:{e.LineNumber + 1}:{e.BytePositionInLine + 1}", "it is not JSON: " + what, "mend it there, or start from {}"));
+                $"{file}:{e.LineNumber + 1}:{e.BytePositionInLine + 1}",
+                "it is not JSON: " + what,
+                "mend it there, or start from {}"));
             return null;
         }
     }
@@ -45,7 +52,8 @@ internal static class JsonText
                 open.Push([]);
             else if (reader.TokenType == JsonTokenType.EndObject)
                 open.Pop();
-            else if (reader.TokenType == JsonTokenType.PropertyName && reader.GetString() is { } key && !open.Peek().Add(key))
+            else if (reader.TokenType == JsonTokenType.PropertyName
+                && reader.GetString() is { } key && !open.Peek().Add(key))
                 return ((int)reader.TokenStartIndex, key);
         }
 

@@ -34,7 +34,8 @@ internal sealed class HttpEndpoint(HttpOptions options, GatewayHealth health, IL
             kestrel.Listen(IPEndPoint.Parse(options.Endpoint));
         });
         // The last one that is registered serves.
-        builder.Services.AddSingleton<IConnectionListenerFactory>(new CalmListenerFactory(TimeProvider.System, loggers));
+        var listeners = new CalmListenerFactory(TimeProvider.System, loggers);
+        builder.Services.AddSingleton<IConnectionListenerFactory>(listeners);
         application = builder.Build();
         application.Run(AnswerAsync);
         try
@@ -43,7 +44,8 @@ internal sealed class HttpEndpoint(HttpOptions options, GatewayHealth health, IL
         }
         catch (Exception e) when (e is IOException or SocketException)
         {
-            throw new IOException($"http cannot use {options.Endpoint}: {e.GetBaseException().Message}; name another http.endpoint", e);
+            throw new IOException(
+                $"http cannot use {options.Endpoint}: {e.GetBaseException().Message}; name another http.endpoint", e);
         }
     }
 

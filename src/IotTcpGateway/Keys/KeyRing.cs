@@ -54,7 +54,7 @@ internal sealed partial class KeyRing(string path, TimeProvider time, ILogger lo
                 return;
             Dictionary<string, byte[]>? before = keys;
             Dictionary<string, byte[]>? after = ReadNeedsLock();
-            // What could not be read is read again next time, changed or not: perhaps there was only no descriptor free.
+            // What could not be read is read again next time, changed or not: perhaps no descriptor was free.
             seen = after is null ? (DateTime.MaxValue, 0) : now;
             // A key that went or changed ends the sessions that used it; one that is new, those that came without proof.
             IEnumerable<string> ids = (before ?? []).Keys.Union((after ?? []).Keys);

@@ -139,12 +139,22 @@ public sealed class ConfigurationReaderTests : IDisposable
     [Theory]
     [InlineData("{\n  \"a\": }", ":2:8")]
     [InlineData("", ":1:1")]
-    [InlineData("{\"a\":1,\"a\":2}", "")]
     public void Read_NotJson_SaysLineAndColumn(string json, string position)
     {
         ConfigurationFault fault = Assert.Single(Read(json).Faults);
         Assert.Contains("gateway.json" + position, fault.Path, StringComparison.Ordinal);
         Assert.Contains("not JSON", fault.Problem, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("{\"mqtt\":{},\n \"mqtt\":{}}", ":2:2", "mqtt")]
+    [InlineData("{\"mqtt\":{\"qos\":1,/*\n*/\"\\u0071os\":1}}", ":2:3", "qos")]
+    [InlineData("{\"listeners\":[{\"name\":\"a\"},{\"name\":\"a\",\"name\":\"a\"}]}", ":1:40", "name")]
+    public void Read_KeyTwice_SaysWhichAndWhere(string json, string position, string key)
+    {
+        ConfigurationFault fault = Assert.Single(Read(json).Faults);
+        Assert.EndsWith("gateway.json" + position, fault.Path, StringComparison.Ordinal);
+        Assert.Equal($"the key \"{key}\" is there twice", fault.Problem);
     }
 
     [Theory]
