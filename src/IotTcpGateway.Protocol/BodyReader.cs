@@ -16,7 +16,8 @@ internal ref struct BodyReader(ReadOnlySpan<byte> body)
 
     public byte U8() => Need(sizeof(byte)) ? Take(sizeof(byte))[0] : (byte)0;
 
-    public ushort U16() => Need(sizeof(ushort)) ? BinaryPrimitives.ReadUInt16LittleEndian(Take(sizeof(ushort))) : (ushort)0;
+    public ushort U16() =>
+        Need(sizeof(ushort)) ? BinaryPrimitives.ReadUInt16LittleEndian(Take(sizeof(ushort))) : (ushort)0;
 
     public uint U32() => Need(sizeof(uint)) ? BinaryPrimitives.ReadUInt32LittleEndian(Take(sizeof(uint))) : 0;
 

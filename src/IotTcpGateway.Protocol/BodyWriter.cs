@@ -17,9 +17,7 @@ internal ref struct BodyWriter(Span<byte> destination)
 
     public void I64(long value) => BinaryPrimitives.WriteInt64LittleEndian(Next(sizeof(long)), value);
 
-    public void U64(ulong value) => BinaryPrimitives.WriteUInt64LittleEndian(Next(sizeof(ulong)), value);
-
-    public void Put(ReadOnlySpan<byte> bytes) => bytes.CopyTo(Next(bytes.Length));
+    public void Put(scoped ReadOnlySpan<byte> bytes) => bytes.CopyTo(Next(bytes.Length));
 
     private Span<byte> Next(int bytes)
     {

@@ -78,6 +78,7 @@ public ref struct DataReader
 
     private readonly int bodyBytes;
     private BodyReader reader;
+    private bool hasFault;
 
     /// <summary>Starts at the first record.</summary>
     public DataReader(ReadOnlySpan<byte> body)
@@ -126,7 +127,10 @@ public ref struct DataReader
         return DataFault.None;
     }
 
-    /// <summary>Reads the next record; false at the end or at the first fault.</summary>
+    internal static bool LeavesTheRange(long baseTime, uint offsetMilliseconds) =>
+        baseTime > long.MaxValue - (offsetMilliseconds * 1000L);
+
+    /// <summary>Reads the next record; false at the end, and from the first fault on.</summary>
     public bool TryRead(out DataRecord record)
     {
         record = default;
@@ -134,6 +138,15 @@ public ref struct DataReader
     }
 
     private DataFault ReadNext(out DataRecord record)
+    {
+        record = default;
+        DataFault fault = hasFault ? DataFault.EndsEarly : ReadRecord(out record);
+        // Behind a fault nothing says where the next record begins.
+        hasFault = fault != DataFault.None;
+        return fault;
+    }
+
+    private DataFault ReadRecord(out DataRecord record)
     {
         record = default;
         ushort channel = reader.U16();
@@ -157,7 +170,7 @@ public ref struct DataReader
             return DataFault.BadBool;
         if ((DataType)type == DataType.Text && !System.Text.Unicode.Utf8.IsValid(value))
             return DataFault.BadText;
-        if (BaseTime > long.MaxValue - (offset * 1000L))
+        if (LeavesTheRange(BaseTime, offset))
             return DataFault.TimeOutOfRange;
 
         record = new DataRecord
@@ -171,19 +184,24 @@ public ref struct DataReader
     }
 }
 
-/// <summary>Builds a DATA body. Every Add answers false, and writes nothing, when the room ends.</summary>
+/// <summary>
+/// Builds a DATA body. Every Add answers false, and writes nothing, when the room ends; a value that the format cannot
+/// hold is an <see cref="ArgumentException"/>. What it has written, <see cref="DataReader.Check"/> finds right.
+/// </summary>
 public ref struct DataWriter
 {
     private const int RecordBytesBeforeValue = 7;
     private readonly Span<byte> destination;
+    private readonly long baseTime;
     private BodyWriter writer;
 
-    /// <summary>Writes into <paramref name="destination"/>, which holds at least the 8 bytes of the base time.</summary>
+    /// <summary>Writes into <paramref name="destination"/>, which has room for the base time at least.</summary>
     /// <param name="destination">Where the body goes; as long as the largest body wanted.</param>
     /// <param name="baseTime">Unix µs; 0 if the device has no clock.</param>
     public DataWriter(Span<byte> destination, long baseTime)
     {
         this.destination = destination;
+        this.baseTime = baseTime;
         writer = new BodyWriter(destination);
         writer.I64(baseTime);
     }
@@ -243,17 +261,18 @@ public ref struct DataWriter
         return AddRaw(channel, DataType.F64, offsetMilliseconds, bytes);
     }
 
-    /// <summary>Adds a text of up to 255 bytes of UTF-8.</summary>
+    /// <summary>Adds a text of up to 255 bytes of UTF-8; false if it is longer.</summary>
     public bool AddText(ushort channel, uint offsetMilliseconds, ReadOnlySpan<byte> utf8) =>
         utf8.Length <= byte.MaxValue && AddRaw(channel, DataType.Text, offsetMilliseconds, utf8);
 
-    /// <summary>Adds up to 65 535 bytes.</summary>
+    /// <summary>Adds up to 65 535 bytes; false if there are more.</summary>
     public bool AddBytes(ushort channel, uint offsetMilliseconds, ReadOnlySpan<byte> bytes) =>
         bytes.Length <= ushort.MaxValue && AddRaw(channel, DataType.Bytes, offsetMilliseconds, bytes);
 
     /// <summary>Adds a value of any type by its bytes, without the length of text and bytes.</summary>
     public bool AddRaw(ushort channel, DataType type, uint offsetMilliseconds, scoped ReadOnlySpan<byte> value)
     {
+        ThrowIfMalformed(type, offsetMilliseconds, value);
         int lengthBytes = type switch { DataType.Text => 1, DataType.Bytes => 2, _ => 0 };
         if (writer.Written + RecordBytesBeforeValue + lengthBytes + value.Length > destination.Length)
             return false;
@@ -264,9 +283,25 @@ public ref struct DataWriter
             writer.U8((byte)value.Length);
         else if (lengthBytes == 2)
             writer.U16((ushort)value.Length);
-        Span<byte> copy = destination.Slice(writer.Written, value.Length);
-        value.CopyTo(copy);
-        writer.Put(copy);
+        writer.Put(value);
         return true;
+    }
+
+    private readonly void ThrowIfMalformed(DataType type, uint offsetMilliseconds, scoped ReadOnlySpan<byte> value)
+    {
+        bool isRight = type switch
+        {
+            DataType.Bool => value.Length == 1 && value[0] <= 1,
+            DataType.Text => value.Length <= byte.MaxValue && System.Text.Unicode.Utf8.IsValid(value),
+            DataType.Bytes => value.Length <= ushort.MaxValue,
+            _ => DataTypes.IsKnown((byte)type) && value.Length == DataTypes.FixedBytes(type),
+        };
+        if (!isRight)
+            throw new ArgumentException($"{value.Length} bytes are no value of type {type}", nameof(value));
+        if (DataReader.LeavesTheRange(baseTime, offsetMilliseconds))
+        {
+            throw new ArgumentOutOfRangeException(
+                nameof(offsetMilliseconds), offsetMilliseconds, "the record's time leaves the range of 64 bits");
+        }
     }
 }

@@ -43,11 +43,11 @@ public ref struct DescribeReader
         return entries.left == 0 && entries.reader.IsAtEnd;
     }
 
-    /// <summary>Reads the next entry; false at the end or at the first fault.</summary>
+    /// <summary>Reads the next entry; false at the end, and from the first fault on.</summary>
     public bool TryRead(out ChannelDescription entry)
     {
         entry = default;
-        if (left == 0)
+        if (left <= 0)
             return false;
         ushort channel = reader.U16();
         byte type = reader.U8();
@@ -56,6 +56,8 @@ public ref struct DescribeReader
         if (reader.HasFailed || !DataTypes.IsKnown(type) || !Names.IsChannelName(name)
             || unit.Length > ProtocolConstants.UnitBytesMax || !System.Text.Unicode.Utf8.IsValid(unit))
         {
+            // Behind a fault nothing says where the next entry begins.
+            left = -1;
             return false;
         }
 
@@ -83,9 +85,18 @@ public ref struct DescribeWriter
     /// <summary>Length of the body so far.</summary>
     public readonly int Written => writer.Written;
 
-    /// <summary>Adds an entry; false if there is no room for it or 255 are in.</summary>
+    /// <summary>
+    /// Adds an entry; false, and nothing is written, if there is no room for it or 255 are in. A type, name or unit
+    /// that the protocol does not allow is an <see cref="ArgumentException"/>.
+    /// </summary>
     public bool TryAdd(ushort channel, DataType type, ReadOnlySpan<byte> name, ReadOnlySpan<byte> unit)
     {
+        if (!DataTypes.IsKnown((byte)type))
+            throw new ArgumentOutOfRangeException(nameof(type), type, "not a value type");
+        if (!Names.IsChannelName(name))
+            throw new ArgumentException("not a channel name", nameof(name));
+        if (unit.Length > ProtocolConstants.UnitBytesMax || !System.Text.Unicode.Utf8.IsValid(unit))
+            throw new ArgumentException("not a unit: up to 32 bytes of UTF-8", nameof(unit));
         if (count == byte.MaxValue || writer.Written + 5 + name.Length + unit.Length > destination.Length)
             return false;
         writer.U16(channel);

@@ -110,7 +110,7 @@ public static class FrameReader
     public static FrameReadResult Read(ReadOnlySpan<byte> input, out Frame frame) =>
         Read(input, ProtocolConstants.BodyBytesMax, ProtocolConstants.BodyBytesMax, tagAllowed: true, out frame, out _);
 
-    /// <summary>Reads the header alone; each byte is judged as soon as it is there. Frame means: the header is whole.</summary>
+    /// <summary>Reads the header alone, each byte as soon as it is there. Frame means: the header is whole.</summary>
     public static FrameReadResult ReadHeader(
         ReadOnlySpan<byte> input, int bodyBytesLegal, bool tagAllowed, out FrameHeader header)
     {

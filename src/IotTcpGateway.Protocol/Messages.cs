@@ -57,9 +57,17 @@ public readonly ref struct Hello
         return true;
     }
 
-    /// <summary>Writes the body; returns its length.</summary>
+    /// <summary>Writes the body; returns its length. Fields against the rules: InvalidOperationException.</summary>
     public int WriteBody(Span<byte> destination)
     {
+        if (BootId == 0)
+            throw new InvalidOperationException("HELLO: a boot id is not 0");
+        if (DeviceNonce.Length != ProtocolConstants.NonceBytes)
+            throw new InvalidOperationException("HELLO: the nonce has 16 bytes");
+        if (!Names.IsDeviceId(DeviceId))
+            throw new InvalidOperationException("HELLO: not a device id");
+        if (Firmware.Length > ProtocolConstants.NameBytesMax || !System.Text.Unicode.Utf8.IsValid(Firmware))
+            throw new InvalidOperationException("HELLO: not a firmware version: up to 64 bytes of UTF-8");
         var writer = new BodyWriter(destination);
         writer.U8((byte)Authentication);
         writer.U8((byte)Features);
@@ -127,6 +135,8 @@ public readonly ref struct Welcome
     /// <summary>Writes the 51-byte body; an empty proof is written as zeros. Returns its length.</summary>
     public int WriteBody(Span<byte> destination)
     {
+        if (GatewayProof.Length is not (0 or ProtocolConstants.ProofBytes))
+            throw new InvalidOperationException("WELCOME: the proof has 32 bytes or is left out");
         var writer = new BodyWriter(destination);
         writer.I64(GatewayTime);
         writer.U32(LastSafeSequence);
@@ -168,13 +178,13 @@ public readonly ref struct Refuse
         return true;
     }
 
-    /// <summary>Writes the body; returns its length.</summary>
+    /// <summary>Writes the body; returns its length. A text that the frame or the room cannot hold is cut.</summary>
     public int WriteBody(Span<byte> destination)
     {
         var writer = new BodyWriter(destination);
         writer.U8((byte)Reason);
         writer.U16(RetryAfterSeconds);
-        writer.Put(Text);
+        writer.Put(TextForPeople.Fit(Text, destination.Length - writer.Written, writer.Written));
         return writer.Written;
     }
 }
@@ -198,12 +208,12 @@ public readonly ref struct Nack
         return true;
     }
 
-    /// <summary>Writes the body; returns its length.</summary>
+    /// <summary>Writes the body; returns its length. A text that the frame or the room cannot hold is cut.</summary>
     public int WriteBody(Span<byte> destination)
     {
         var writer = new BodyWriter(destination);
         writer.U8((byte)Reason);
-        writer.Put(Text);
+        writer.Put(TextForPeople.Fit(Text, destination.Length - writer.Written, writer.Written));
         return writer.Written;
     }
 }
@@ -211,6 +221,9 @@ public readonly ref struct Nack
 /// <summary>COMMAND: the gateway asks the device to do something.</summary>
 public readonly ref struct Command
 {
+    /// <summary>Bytes of name and payload together that a COMMAND holds.</summary>
+    public const int NameAndPayloadBytesMax = ProtocolConstants.ControlBodyBytesMax - 3;
+
     /// <summary>Name, 1–255 bytes of UTF-8.</summary>
     public required ReadOnlySpan<byte> Name { get; init; }
 
@@ -230,9 +243,13 @@ public readonly ref struct Command
         return true;
     }
 
-    /// <summary>Writes the body; returns its length.</summary>
+    /// <summary>Writes the body; returns its length. Fields against the rules: InvalidOperationException.</summary>
     public int WriteBody(Span<byte> destination)
     {
+        if (Name.Length is 0 or > byte.MaxValue || !System.Text.Unicode.Utf8.IsValid(Name))
+            throw new InvalidOperationException("not a command's name: 1 to 255 bytes of UTF-8");
+        if (Name.Length + Payload.Length > NameAndPayloadBytesMax)
+            throw new InvalidOperationException("name and payload are longer than a COMMAND holds");
         var writer = new BodyWriter(destination);
         writer.U8((byte)Name.Length);
         writer.Put(Name);
@@ -264,13 +281,28 @@ public readonly ref struct CommandResult
         return true;
     }
 
-    /// <summary>Writes the body; returns its length.</summary>
+    /// <summary>Writes the body; returns its length. Too long a payload is an InvalidOperationException.</summary>
     public int WriteBody(Span<byte> destination)
     {
+        if (Payload.Length > ProtocolConstants.BodyBytesMax - 3)
+            throw new InvalidOperationException("the payload is longer than a RESULT holds");
         var writer = new BodyWriter(destination);
         writer.U8(Status);
         writer.U16((ushort)Payload.Length);
         writer.Put(Payload);
         return writer.Written;
+    }
+}
+
+/// <summary>Text of REFUSE and NACK: it is for people, so better cut than not sent.</summary>
+file static class TextForPeople
+{
+    /// <summary>The longest front of a text that fits and does not end within a character.</summary>
+    public static ReadOnlySpan<byte> Fit(ReadOnlySpan<byte> text, int roomBytes, int bytesBefore)
+    {
+        int length = Math.Min(text.Length, Math.Min(roomBytes, ProtocolConstants.ControlBodyBytesMax - bytesBefore));
+        while (length > 0 && length < text.Length && (text[length] & 0xC0) == 0x80)
+            length--;
+        return text[..length];
     }
 }

@@ -3,7 +3,7 @@ namespace IotTcpGateway.Protocol;
 /// <summary>The rules for names that end up in MQTT topics.</summary>
 public static class Names
 {
-    /// <summary>Whether bytes are a device id: 1–64 of A–Z a–z 0–9 . _ -, not beginning with a dot, not reserved.</summary>
+    /// <summary>Whether bytes are a device id: 1–64 of A–Z a–z 0–9 . _ -, no dot in front, not reserved.</summary>
     public static bool IsDeviceId(ReadOnlySpan<byte> id)
     {
         if (id.Length is 0 or > ProtocolConstants.NameBytesMax || id[0] == (byte)'.')
@@ -17,7 +17,9 @@ public static class Names
         return !id.SequenceEqual("local"u8) && !id.SequenceEqual("status"u8);
     }
 
-    /// <summary>Whether bytes are a channel name: levels of A–Z a–z 0–9 . _ - with slashes between, the first not reserved.</summary>
+    /// <summary>
+    /// Whether bytes are a channel name: levels of A–Z a–z 0–9 . _ - with slashes between, the first not reserved.
+    /// </summary>
     public static bool IsChannelName(ReadOnlySpan<byte> name)
     {
         if (name.Length is 0 or > ProtocolConstants.NameBytesMax || name[0] == (byte)'/' || name[^1] == (byte)'/')

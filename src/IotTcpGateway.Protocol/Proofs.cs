@@ -5,6 +5,9 @@ namespace IotTcpGateway.Protocol;
 /// <summary>The HMAC-SHA-256 proofs by which device and gateway show each other that they hold the same key.</summary>
 public static class Proofs
 {
+    // The longest HELLO has 156 bytes; what surrounds it, 48.
+    private const int MessageBytesUsual = 256;
+
     /// <summary>The device's proof: HMAC(key, "ITGP1 device" | HELLO body | gateway nonce).</summary>
     /// <param name="key">32 bytes.</param>
     /// <param name="helloBody">The HELLO body as sent.</param>
@@ -23,7 +26,7 @@ public static class Proofs
         Span<byte> proof) =>
         Compute(key, "ITGP1 gateway"u8, helloBody, gatewayNonce, welcomeBodyBeforeProof, proof);
 
-    /// <summary>The key that signs the tags of this session: HMAC(key, "ITGP1 session" | HELLO body | gateway nonce).</summary>
+    /// <summary>The key of this session's tags: HMAC(key, "ITGP1 session" | HELLO body | gateway nonce).</summary>
     public static void SessionKey(
         ReadOnlySpan<byte> key, ReadOnlySpan<byte> helloBody, ReadOnlySpan<byte> gatewayNonce, Span<byte> sessionKey) =>
         Compute(key, "ITGP1 session"u8, helloBody, gatewayNonce, default, sessionKey);
@@ -40,11 +43,13 @@ public static class Proofs
         ReadOnlySpan<byte> welcome,
         Span<byte> result)
     {
-        using IncrementalHash hash = IncrementalHash.CreateHMAC(HashAlgorithmName.SHA256, key);
-        hash.AppendData(label);
-        hash.AppendData(helloBody);
-        hash.AppendData(gatewayNonce);
-        hash.AppendData(welcome);
-        hash.GetHashAndReset(result);
+        int bytes = label.Length + helloBody.Length + gatewayNonce.Length + welcome.Length;
+        Span<byte> message = bytes <= MessageBytesUsual ? stackalloc byte[MessageBytesUsual] : new byte[bytes];
+        var writer = new BodyWriter(message);
+        writer.Put(label);
+        writer.Put(helloBody);
+        writer.Put(gatewayNonce);
+        writer.Put(welcome);
+        HMACSHA256.HashData(key, message[..bytes], result);
     }
 }

@@ -1,3 +1,5 @@
+using System.Buffers.Binary;
+
 using CsCheck;
 
 using Xunit;
@@ -33,7 +35,8 @@ public class FrameReaderTests
             FrameReadResult alone = FrameReader.Read(stream.AsSpan(0, bytes.Length), out _);
             bool asksForMore = bit / 8 is 4 or 5 or 6;
             Assert.True(
-                alone != FrameReadResult.Frame && (asksForMore || alone != FrameReadResult.NeedMoreData), $"bit {bit}: {alone}");
+                alone != FrameReadResult.Frame && (asksForMore || alone != FrameReadResult.NeedMoreData),
+                $"bit {bit}: {alone}");
             FrameReadResult fed = FrameReader.Read(stream, out _);
             Assert.True(fed is not (FrameReadResult.Frame or FrameReadResult.NeedMoreData), $"bit {bit}: {fed}");
         }
@@ -94,7 +97,8 @@ public class FrameReaderTests
     public void Read_BodyOverWhatIsStored_IsTooLargeAsSoonAsTheHeaderIsThere()
     {
         byte[] bytes = Vectors.Find("data-all-types").Hex("hex");
-        FrameReadResult result = FrameReader.Read(bytes.AsSpan(0, 12), 16384, 100, false, out _, out FrameHeader header);
+        FrameReadResult result =
+            FrameReader.Read(bytes.AsSpan(0, 12), 16384, 100, false, out _, out FrameHeader header);
         Assert.Equal(FrameReadResult.BodyTooLarge, result);
         Assert.Equal(197, header.BodyBytes);
     }
@@ -126,6 +130,29 @@ public class FrameReaderTests
         Assert.False(dropped.Verify(two));
         using var otherDirection = new FrameTagger(key, FrameDirection.FromGateway);
         Assert.False(otherDirection.Verify(one));
+    }
+
+    [Fact]
+    public void Verify_EverySingleBitFlipWithARightChecksum_Fails()
+    {
+        byte[] whole = Vectors.Find("data-tagged").Hex("hex");
+        byte[] key = Vectors.Find("data-tagged").Hex("sessionKey");
+        int frames = 0;
+        for (int bit = 0; bit < (whole.Length - ProtocolConstants.ChecksumBytes) * 8; bit++)
+        {
+            byte[] bytes = [.. whole];
+            bytes[bit / 8] ^= (byte)(1 << (bit % 8));
+            uint checksum = Crc32C.Compute(bytes.AsSpan(..^4));
+            BinaryPrimitives.WriteUInt32LittleEndian(bytes.AsSpan(^4..), checksum);
+            if (FrameReader.Read(bytes, out Frame frame) != FrameReadResult.Frame)
+                continue;
+            frames++;
+            using var tagger = new FrameTagger(key, FrameDirection.FromDevice);
+            Assert.False(tagger.Verify(frame), $"bit {bit}");
+        }
+
+        // Type, sequence, body and tag: whatever the header does not give away.
+        Assert.Equal((1 + 4 + 19 + 16) * 8, frames);
     }
 
     [Fact]

@@ -77,7 +77,7 @@ public class VectorTests
         Assert.True(Proofs.AreEqual(proof, welcome.Body[Welcome.BytesBeforeProof..]));
 
         Proofs.SessionKey(key, hello.Body, challenge.Body, proof);
-        Assert.Equal(Vectors.Find("data-tagged").GetProperty("sessionKey").GetString(), Convert.ToHexStringLower(proof));
+        Assert.Equal(Vectors.Find("data-tagged").Hex("sessionKey"), proof);
     }
 
     [Fact]

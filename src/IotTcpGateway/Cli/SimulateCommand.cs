@@ -95,7 +95,7 @@ internal static class SimulateCommand
         {
             try
             {
-                options = options with { KeyOf = KeysOf(path, options, parsed.GetValue(MakeKeys)) };
+                options = options with { KeyOf = await KeysOfAsync(path, options, parsed.GetValue(MakeKeys)).ConfigureAwait(false) };
             }
             catch (KeyFileException e)
             {
@@ -164,7 +164,7 @@ internal static class SimulateCommand
         };
     }
 
-    private static Func<string, byte[]?> KeysOf(string path, FleetOptions options, bool makesMissing)
+    private static async Task<Func<string, byte[]?>> KeysOfAsync(string path, FleetOptions options, bool makesMissing)
     {
         var file = new KeyFile(path);
         var keys = file.Read().ToDictionary(d => d.Id, d => d.Key);
@@ -173,6 +173,9 @@ internal static class SimulateCommand
             throw new KeyFileException($"{path} has no key for {missing[0]}: add it with --make-keys or \"iotgw device add\"");
         foreach (DeviceKey made in file.AddAll(missing, TimeProvider.System.GetUtcNow()))
             keys[made.Id] = made.Key;
+        // A running gateway takes them within a second; before that it would turn the devices away.
+        if (missing.Length > 0)
+            await Task.Delay(TimeSpan.FromSeconds(1.5)).ConfigureAwait(false);
         return keys.GetValueOrDefault;
     }
 

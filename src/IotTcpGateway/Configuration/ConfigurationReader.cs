@@ -106,24 +106,27 @@ internal static class ConfigurationReader
 
     private static void Set(JsonObject root, string origin, string[] segments, string text, List<ConfigurationFault> faults)
     {
-        JsonNode parent = root;
+        // First the whole way, then the change: half a way would be a fault of its own.
+        List<(Rule Rule, string Key)> way = [];
         Rule rule = GatewayRules.Root;
-        for (int i = 0; i < segments.Length; i++)
+        foreach (string segment in segments)
         {
-            if (rule.Child(segments[i]) is not { } child)
+            if (rule.Child(segment) is not { } child)
             {
                 faults.Add(rule.Keys.Any()
-                    ? SectionRule<GatewayConfiguration>.Unknown(origin, segments[i], rule.Keys)
-                    : new ConfigurationFault(origin, $"\"{segments[i]}\" leads nowhere", $"what stands before it is {rule.Expected}"));
+                    ? SectionRule<GatewayConfiguration>.Unknown(origin, segment, rule.Keys)
+                    : new ConfigurationFault(origin, $"\"{segment}\" leads nowhere", $"what stands before it is {rule.Expected}"));
                 return;
             }
 
+            way.Add(child);
             rule = child.Rule;
-            if (i == segments.Length - 1)
-                Put(parent, child.Key, rule.Rooted(rule.FromText(text), Environment.CurrentDirectory));
-            else
-                parent = Below(parent, child.Key, isList: !rule.Keys.Any());
         }
+
+        JsonNode parent = root;
+        foreach ((Rule step, string key) in way.SkipLast(1))
+            parent = Below(parent, key, isList: !step.Keys.Any());
+        Put(parent, way[^1].Key, rule.Rooted(rule.FromText(text), Environment.CurrentDirectory));
     }
 
     private static JsonNode Below(JsonNode parent, string key, bool isList)

@@ -25,7 +25,6 @@ internal sealed partial class ControlSocket : IDisposable
     private readonly ILogger logger;
     private readonly Socket socket = new(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
     private readonly CancellationTokenSource stopping = new();
-    private Task serving = Task.CompletedTask;
 
     public ControlSocket(string path, GatewayHealth health, ILogger logger)
     {
@@ -44,7 +43,7 @@ internal sealed partial class ControlSocket : IDisposable
             socket.Bind(new UnixDomainSocketEndPoint(path));
             File.SetUnixFileMode(path, OwnerAndGroup);
             socket.Listen(8);
-            serving = ServeAsync();
+            _ = ServeAsync(stopping.Token);
         }
         catch (Exception e) when (e is SocketException or IOException or UnauthorizedAccessException or ArgumentException)
         {
@@ -56,9 +55,8 @@ internal sealed partial class ControlSocket : IDisposable
     public void Dispose()
     {
         stopping.Cancel();
+        // This removes the socket's file too, if it was bound here.
         socket.Dispose();
-        if (!serving.IsCompletedSuccessfully)
-            File.Delete(path);
         stopping.Dispose();
     }
 
@@ -81,9 +79,9 @@ internal sealed partial class ControlSocket : IDisposable
         throw new IOException("another gateway answers on it");
     }
 
-    private async Task ServeAsync()
+    // Ends when disposed, and in no other way.
+    private async Task ServeAsync(CancellationToken stop)
     {
-        CancellationToken stop = stopping.Token;
         while (!stop.IsCancellationRequested)
         {
             try
@@ -93,13 +91,14 @@ internal sealed partial class ControlSocket : IDisposable
                 limit.CancelAfter(ClientLimit);
                 await AnswerAsync(client, limit.Token).ConfigureAwait(false);
             }
-            catch (SocketException e)
-            {
-                LogClientFailed(logger, e.Message);
-            }
             catch (Exception e) when (e is OperationCanceledException or ObjectDisposedException)
             {
                 // The client dawdled, or we are told to stop: the loop's condition tells which.
+            }
+            catch (Exception e)
+            {
+                // The top of this worker: one client's request must not end the socket for the others.
+                LogClientFailed(logger, e.Message);
             }
         }
     }
@@ -127,6 +126,6 @@ internal sealed partial class ControlSocket : IDisposable
     [LoggerMessage(1601, LogLevel.Warning, "no control socket at {Path} ({Why}): \"iotgw status\" will not reach this gateway")]
     private static partial void LogUnavailable(ILogger logger, string path, string why);
 
-    [LoggerMessage(1602, LogLevel.Debug, "a client of the control socket went away: {Why}")]
+    [LoggerMessage(1602, LogLevel.Warning, "a request on the control socket failed: {Why}")]
     private static partial void LogClientFailed(ILogger logger, string why);
 }

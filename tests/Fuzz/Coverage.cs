@@ -1,0 +1,56 @@
+using System.Reflection;
+using System.Text.RegularExpressions;
+
+using IotTcpGateway.Protocol;
+
+using SharpFuzz.Common;
+
+namespace IotTcpGateway.Fuzz;
+
+/// <summary>What inputs reach in an assembly instrumented with SHARPFUZZ_ENABLE_ON_BRANCH_CALLBACK set.</summary>
+internal static partial class Coverage
+{
+    private const int CounterBytes = 1 << 16;
+
+    public static unsafe int Print(FuzzTarget target, IEnumerable<string> folders)
+    {
+        var branches = new HashSet<int>();
+        var reached = new HashSet<string>();
+        Trace.OnBranch = (id, signature) =>
+        {
+            if (branches.Add(id))
+                reached.Add(NameIn().Match(signature).Groups[1].Value.Replace('/', '+'));
+        };
+        int inputs = 0;
+        fixed (byte* counters = new byte[CounterBytes])
+        {
+            Trace.SharedMem = counters;
+            foreach (string file in folders.SelectMany(Directory.GetFiles))
+            {
+                target(File.ReadAllBytes(file));
+                inputs++;
+            }
+        }
+
+        string[] all = [.. NamesOf(typeof(FrameReader).Assembly)];
+        int methods = all.Count(reached.Contains);
+        Console.WriteLine($"{inputs} inputs reach {branches.Count} branches in {methods} of {all.Length} methods; not:");
+        foreach (string name in all.Where(name => !reached.Contains(name)))
+            Console.WriteLine($"  {name}");
+        return 0;
+    }
+
+    private static IEnumerable<string> NamesOf(Assembly assembly) => assembly.GetTypes()
+        .SelectMany(type => type.GetMembers(
+            BindingFlags.Public | BindingFlags.NonPublic | BindingFlags.Instance | BindingFlags.Static
+            | BindingFlags.DeclaredOnly))
+        .OfType<MethodBase>()
+        .Where(method => method.GetMethodBody() is not null)
+        .Select(method => $"{method.DeclaringType!.FullName}::{method.Name}")
+        .Distinct()
+        .Order();
+
+    // As in "System.Void Namespace.Type::Method(System.Byte)".
+    [GeneratedRegex(@" (\S+::[^(]+)\(")]
+    private static partial Regex NameIn();
+}
