@@ -20,7 +20,8 @@ internal sealed class FieldDevices : IAsyncDisposable
     public FieldDevices(
         IReadOnlyDictionary<string, byte[]> keys, IPEndPoint gateway, int count, Func<int, uint, byte[]>? body = null)
         : this(Enumerable.Range(1, count).Select(
-            n => new FieldDevice(n, IdOf(n), gateway, keys.GetValueOrDefault(IdOf(n)), n % Kinds == 1, body)))
+            n => new FieldDevice(
+                n, IdOf(n), gateway, keys.GetValueOrDefault(IdOf(n)), keys.ContainsKey(IdOf(n)) && n % Kinds == 1, body)))
     {
     }
 
@@ -61,30 +62,33 @@ internal sealed class FieldDevices : IAsyncDisposable
     /// Waits until everything that was acknowledged is there, then holds the two against each other: all messages of all
     /// acknowledged frames, with topic and content, and nothing else.
     /// </summary>
-    public async Task ArriveExactlyAsync(Deliveries deliveries, Layout layout = Layout.Json, string topic = "telemetry/gw/")
+    public async Task ArriveExactlyAsync(Deliveries deliveries, Layout layout = Layout.Json)
     {
-        Dictionary<MessageKey, ExpectedMessage> expected = Expected(layout, topic).ToDictionary(m => m.Key);
-        await HoldsAcknowledgedAsync(deliveries, layout, topic);
-        Assert.Empty(deliveries.Faults);
-        foreach (ExpectedMessage message in expected.Values)
-        {
-            Delivered delivered = deliveries.Find(message.Key)!;
-            Assert.Equal(message.Topic, delivered.Topic);
-            if (!message.Payload.AsSpan().SequenceEqual(delivered.Payload))
-                Assert.Equal(System.Text.Encoding.UTF8.GetString(message.Payload), delivered.Json);
-        }
+        await ArriveExactlyAsync([deliveries], layout);
+    }
 
-        MessageKey[] unexpected = [.. deliveries.Keys().Where(key => !expected.ContainsKey(key)).Take(10)];
-        Assert.True(unexpected.Length == 0, $"never acknowledged, yet there: {string.Join(", ", unexpected)}");
+    /// <summary>As above, where each message may be at any of several brokers.</summary>
+    public async Task ArriveExactlyAsync(IReadOnlyList<Deliveries> places, Layout layout = Layout.Json)
+    {
+        await HoldsAcknowledgedAsync(places, layout);
+        Dictionary<MessageKey, ExpectedMessage> expected = Expected(layout).ToDictionary(m => m.Key);
+        foreach (ExpectedMessage message in expected.Values)
+            IsAsExpected(message, Find(places, message.Key)!);
+        foreach (Deliveries deliveries in places)
+        {
+            Assert.Empty(deliveries.Faults);
+            MessageKey[] unexpected = [.. deliveries.Keys().Where(key => !expected.ContainsKey(key)).Take(10)];
+            Assert.True(unexpected.Length == 0, $"never acknowledged, yet there: {string.Join(", ", unexpected)}");
+        }
     }
 
     /// <summary>The promise: what was acknowledged reaches the consumer. Frames not acknowledged may have, too.</summary>
-    public async Task HoldsAcknowledgedAsync(Deliveries deliveries, Layout layout = Layout.Json, string topic = "telemetry/gw/")
+    public async Task HoldsAcknowledgedAsync(IReadOnlyList<Deliveries> places, Layout layout = Layout.Json)
     {
-        ExpectedMessage[] expected = [.. Expected(layout, topic)];
+        ExpectedMessage[] expected = [.. Expected(layout)];
         await Patience.UntilAsync(
-            () => deliveries.Count >= expected.Length && Array.TrueForAll(expected, m => deliveries.Find(m.Key) is not null),
-            () => $"acknowledged and not delivered ({deliveries.Count} came, {expected.Length} should):\n{Missing(expected, deliveries)}");
+            () => places.Sum(p => p.Count) >= expected.Length && Array.TrueForAll(expected, m => Find(places, m.Key) is not null),
+            () => $"acknowledged and not delivered, of {expected.Length}:\n{Missing(expected, places)}");
     }
 
     /// <summary>Every frame handed over was acknowledged.</summary>
@@ -95,13 +99,23 @@ internal sealed class FieldDevices : IAsyncDisposable
 
     private static string IdOf(int number) => $"dev-{number}";
 
-    private IEnumerable<ExpectedMessage> Expected(Layout layout, string topic) =>
-        devices.SelectMany(device => device.With(FrameFate.Acknowledged).SelectMany(o => Sample.Messages(
-            layout, topic + device.Id, device.Id, o.BootId, o.Sequence, device.Index, (uint)o.Number)));
+    private static Delivered? Find(IReadOnlyList<Deliveries> places, MessageKey key) =>
+        places.Select(p => p.Find(key)).FirstOrDefault(found => found is not null);
 
-    private string Missing(ExpectedMessage[] expected, Deliveries deliveries)
+    private static void IsAsExpected(in ExpectedMessage message, Delivered delivered)
     {
-        IEnumerable<MessageKey> missing = expected.Select(m => m.Key).Where(key => deliveries.Find(key) is null).Take(20);
+        Assert.Equal(message.Topic, delivered.Topic);
+        if (!message.Payload.AsSpan().SequenceEqual(delivered.Payload))
+            Assert.Equal(System.Text.Encoding.UTF8.GetString(message.Payload), delivered.Json);
+    }
+
+    private IEnumerable<ExpectedMessage> Expected(Layout layout) =>
+        devices.SelectMany(device => device.With(FrameFate.Acknowledged).SelectMany(o => Sample.Messages(
+            layout, $"telemetry/gw/{device.Id}", device.Id, o.BootId, o.Sequence, device.Index, (uint)o.Number)));
+
+    private string Missing(ExpectedMessage[] expected, IReadOnlyList<Deliveries> places)
+    {
+        IEnumerable<MessageKey> missing = expected.Select(m => m.Key).Where(key => Find(places, key) is null).Take(20);
         return string.Join('\n', missing.Select(key =>
         {
             LedgerEntry told = devices.Single(d => d.Id == key.Device).Ledger

@@ -89,10 +89,11 @@ internal static class Sample
             _ => "\"note\":\"Grüße \\\"7\\\"\\t\u00b0\"",
         });
         string partText = part is null ? "" : string.Create(CultureInfo.InvariantCulture, $"\"part\":{part},");
+        string inBraces = "{" + string.Join(',', values) + "}";
         string ts = (content.Time / 1000m).ToString("0.###", CultureInfo.InvariantCulture);
         return string.Create(
             CultureInfo.InvariantCulture,
-            $$"""{"device":"{{id}}","boot":{{boot}},"seq":{{sequence}},{{partText}}"ts":{{ts}},"values":{{{string.Join(',', values)}}}}""");
+            $$"""{"device":"{{id}}","boot":{{boot}},"seq":{{sequence}},{{partText}}"ts":{{ts}},"values":{{inBraces}}}""");
     }
 
     private static long BaseTime(int device, uint number) => BaseMicroseconds + (number * 1500) + device;

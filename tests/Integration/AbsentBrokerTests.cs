@@ -1,0 +1,49 @@
+using IotTcpGateway.DeviceClient;
+using IotTcpGateway.TestKit;
+
+using Xunit;
+
+namespace IotTcpGateway.Integration;
+
+/// <summary>No broker when the gateway starts.</summary>
+public sealed class AbsentBrokerTests
+{
+    private const int Devices = 8;
+    private const int Frames = 400;
+
+    [Fact]
+    public async Task Start_NoBrokerAndUnknownHostName_DevicesWaitAtTheCapUntilTheBrokerAppears()
+    {
+        int port = Loopback.FreePort();
+        await using RunningGateway gateway = RunningGateway.Start(FieldDevices.IdsWithKey(Devices), port, configuration =>
+        {
+            configuration.Mqtt.Brokers.Insert(0, "mqtt://no-such-broker.invalid:1883");
+            configuration.Buffer.Memory = 128 * 1024;
+        });
+        await using var devices = new FieldDevices(gateway.Keys, gateway.Endpoint, Devices);
+        await devices.SendAsync(Frames);
+        await Patience.UntilAsync(() => gateway.Status().Buffer.IsFull, () => $"never full: {gateway.Status()}");
+        using var latecomer = await HandMadeDevice.ConnectAsync(gateway.Endpoint, "latecomer");
+
+        Assert.Equal(0, latecomer.Window);
+        Assert.False(gateway.Status().IsReady);
+        Assert.InRange(gateway.Status().Buffer.MemoryBytes, 1, gateway.Status().Buffer.MemoryBytesMax);
+        Assert.InRange(gateway.Status().Buffer.MemoryBytesMax, 1, 128 * 1024);
+        Assert.Equal(0, devices.Acknowledged);
+        Assert.True(gateway.Status().Buffer.Records < Devices * Frames, "the buffer holds more than it can");
+        Assert.All(devices.All, device => Assert.True(device.Client.Status.Connected));
+
+        await using MosquittoBroker broker = await MosquittoBroker.StartAsync(new MosquittoOptions { Port = port });
+        await using Subscriber subscriber = await Subscriber.StartAsync(broker.ClientPort, RunningGateway.Id);
+        // A window that held a device back is told when it opens, by an ACK that repeats the sequence: 0, for it sent none.
+        (uint sequence, ushort window) = await latecomer.ReceiveAckAsync();
+        Assert.Equal(0u, sequence);
+        Assert.NotEqual(0, window);
+        await devices.FlushAsync(gateway);
+        devices.AreAllAcknowledged();
+        await devices.ArriveExactlyAsync(subscriber.Deliveries);
+        Assert.Equal(0, gateway.Status().Buffer.Dropped);
+        Assert.True(gateway.Status().IsReady);
+        Assert.All(devices.All, device => Assert.Empty(device.With(FrameFate.Dropped)));
+    }
+}
