@@ -9,7 +9,7 @@ namespace IotTcpGateway.Integration;
 public sealed class AbsentBrokerTests
 {
     private const int Devices = 8;
-    private const int Frames = 400;
+    private const int Frames = 100;
 
     [Fact]
     public async Task Start_NoBrokerAndUnknownHostName_DevicesWaitAtTheCapUntilTheBrokerAppears()
@@ -20,7 +20,7 @@ public sealed class AbsentBrokerTests
             configuration.Mqtt.Brokers.Insert(0, "mqtt://no-such-broker.invalid:1883");
             configuration.Buffer.Memory = 128 * 1024;
         });
-        await using var devices = new FieldDevices(gateway.Keys, gateway.Endpoint, Devices);
+        await using var devices = new FieldDevices(gateway.Keys, gateway.Endpoint, Devices, Sample.LargeBody);
         await devices.SendAsync(Frames);
         await Patience.UntilAsync(() => gateway.Status().Buffer.IsFull, () => $"never full: {gateway.Status()}");
         using var latecomer = await HandMadeDevice.ConnectAsync(gateway.Endpoint, "latecomer");
@@ -36,12 +36,16 @@ public sealed class AbsentBrokerTests
         await using MosquittoBroker broker = await MosquittoBroker.StartAsync(new MosquittoOptions { Port = port });
         await using Subscriber subscriber = await Subscriber.StartAsync(broker.ClientPort, RunningGateway.Id);
         // A window that held a device back is told when it opens, by an ACK that repeats the sequence: 0, for it sent none.
-        (uint sequence, ushort window) = await latecomer.ReceiveAckAsync();
-        Assert.Equal(0u, sequence);
-        Assert.NotEqual(0, window);
+        (uint Sequence, ushort Window) told;
+        do
+        {
+            told = await latecomer.ReceiveAckAsync();
+            Assert.Equal(0u, told.Sequence);
+        }
+        while (told.Window == 0);
         await devices.FlushAsync(gateway);
         devices.AreAllAcknowledged();
-        await devices.ArriveExactlyAsync(subscriber.Deliveries);
+        await devices.ArriveByKeyAsync(subscriber.Deliveries);
         Assert.Equal(0, gateway.Status().Buffer.Dropped);
         Assert.True(gateway.Status().IsReady);
         Assert.All(devices.All, device => Assert.Empty(device.With(FrameFate.Dropped)));

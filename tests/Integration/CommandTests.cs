@@ -76,16 +76,10 @@ public sealed class CommandTests
 
         await using var setup = await Setup.StartAsync((_, _) => ValueTask.FromResult(DeviceCommandReply.Done), broker);
         await broker.RestartAsync();
-        await Patience.UntilAsync(
-            () => setup.Gateway.Status().Broker is { IsConnected: true, Reconnects: 1 }, () => $"{setup.Gateway.Status()}");
-        // The new subscription has been answered when a command passes; a retained one would have come before it.
-        await Patience.UntilAsync(
-            () =>
-            {
-                setup.Subscriber.PublishAsync("telemetry/gw/pump/command/new", "").Wait(Patience.HangGuard);
-                return setup.Subscriber.Last("telemetry/gw/pump/result/new") is not null;
-            },
-            () => "no command passes after the restart");
+        await setup.IsReadyAsync();
+        // What is retained comes with the subscription, and so before any command from now on.
+        await setup.Subscriber.PublishAsync("telemetry/gw/pump/command/new", "");
+        await setup.Subscriber.SeesAsync("telemetry/gw/pump/result/new", json => json.GetProperty("status").GetInt32() == 0);
         Assert.DoesNotContain("old", setup.Commands);
         Assert.Contains("new", setup.Commands);
     }
@@ -117,10 +111,21 @@ public sealed class CommandTests
             setup.parts.AddRange([device, gateway, subscriber]);
             if (given is null)
                 setup.parts.Add(broker);
-            // The gateway subscribes before it publishes anything.
-            await subscriber.SeesStateAsync("telemetry/gw/status", "online");
             await subscriber.SeesStateAsync("telemetry/gw/pump/status", "online");
+            await setup.IsReadyAsync();
             return setup;
+        }
+
+        /// <summary>Returns when the gateway's subscription is in force: a command to nobody is answered.</summary>
+        public async Task IsReadyAsync()
+        {
+            string name = $"ready-{Guid.NewGuid():N}";
+            using var guard = new CancellationTokenSource(Patience.HangGuard);
+            while (Subscriber.Last($"telemetry/gw/nobody/result/{name}") is null)
+            {
+                await Subscriber.PublishAsync($"telemetry/gw/nobody/command/{name}", "");
+                await Task.Delay(20, guard.Token);
+            }
         }
 
         public async ValueTask DisposeAsync()

@@ -82,6 +82,18 @@ internal sealed class FieldDevices : IAsyncDisposable
         }
     }
 
+    /// <summary>What arrived is what was acknowledged, where each frame is one message; contents are not looked at.</summary>
+    public async Task ArriveByKeyAsync(Deliveries deliveries)
+    {
+        HashSet<MessageKey> acknowledged = [.. devices.SelectMany(d => d.With(FrameFate.Acknowledged)
+            .Select(o => new MessageKey(d.Id, o.BootId, o.Sequence, 0)))];
+        await Patience.UntilAsync(
+            () => deliveries.Count >= acknowledged.Count,
+            () => $"{deliveries.Count} arrived of {acknowledged.Count} acknowledged");
+        Assert.True(acknowledged.SetEquals(deliveries.Keys()), "what arrived is not what was acknowledged");
+        Assert.Empty(deliveries.Faults);
+    }
+
     /// <summary>The promise: what was acknowledged reaches the consumer. Frames not acknowledged may have, too.</summary>
     public async Task HoldsAcknowledgedAsync(IReadOnlyList<Deliveries> places, Layout layout = Layout.Json)
     {
@@ -124,7 +136,7 @@ internal sealed class FieldDevices : IAsyncDisposable
         }));
     }
 
-    private string Describe() => string.Join('\n', devices
+    public string Describe() => string.Join('\n', devices
         .Where(d => d.Client.Status.KeptFrames > 0)
         .Take(10)
         .Select(d => $"{d.Id}: {d.Client.Status}"));

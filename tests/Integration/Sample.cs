@@ -53,6 +53,15 @@ internal static class Sample
         return fits ? room[..data.Written] : throw new InvalidOperationException("the sample is larger than its room");
     }
 
+    /// <summary>So large that what the devices' windows let through is more than a small buffer holds.</summary>
+    public static byte[] LargeBody(int device, uint number)
+    {
+        var room = new byte[700];
+        var data = new DataWriter(room, BaseTime(device, number));
+        bool fits = data.Add(2, 0, number) && data.AddBytes(4, 0, new byte[600]);
+        return fits ? room[..data.Written] : throw new InvalidOperationException("the sample is larger than its room");
+    }
+
     /// <summary>Every message that must come of a frame.</summary>
     public static IEnumerable<ExpectedMessage> Messages(
         Layout layout, string topic, string id, uint boot, uint sequence, int device, uint number)
