@@ -30,7 +30,7 @@ internal sealed class SimulatedDevice : IAsyncDisposable
             Host = options.Host,
             Port = options.Port,
             DeviceId = Id,
-            Key = options.KeyOf(Id) is { } key ? key : default(ReadOnlyMemory<byte>?),
+            Key = options.KeyOf(Id) is { } key ? key : null,
             RequireTags = options.Tagged,
             Tls = options.Tls,
             Firmware = "simulated",
