@@ -75,8 +75,23 @@ public sealed class Subscriber : IAsyncDisposable
     public Task<MqttApplicationMessage> SeesStateAsync(string topic, string state) =>
         SeesAsync(topic, json => json.GetProperty("state").GetString() == state);
 
-    /// <summary>Publishes and waits for the broker's confirmation.</summary>
-    public Task PublishAsync(MqttApplicationMessage message) => client.PublishAsync(message);
+    /// <summary>Publishes and waits for the broker's confirmation; while the broker is away, waits for that first.</summary>
+    public async Task PublishAsync(MqttApplicationMessage message)
+    {
+        for (bool isPublished = false; !isPublished;)
+        {
+            await Patience.UntilAsync(() => client.IsConnected, () => "the subscriber finds no broker");
+            try
+            {
+                await client.PublishAsync(message);
+                isPublished = true;
+            }
+            catch (MQTTnet.Exceptions.MqttClientNotConnectedException)
+            {
+                // It went in this very moment.
+            }
+        }
+    }
 
     public Task PublishAsync(string topic, string payload) => PublishAsync(new MqttApplicationMessageBuilder()
         .WithTopic(topic)
