@@ -29,14 +29,16 @@ internal static class Crossing
         await Patience.UntilAsync(
             () => deliveries.Count >= Devices * FramesBefore / 2,
             () => $"the first frames do not arrive: {gateway.Status()}\n{gateway.Log.Tail}");
+        Task sending = devices.SendAsync(FramesWhileAway);
         await broker.StopAsync();
-        await devices.SendAsync(FramesWhileAway);
+        await sending;
         devices.Drop(3, new Random(7));
         await broker.StartAsync();
         await devices.FlushAsync(gateway);
         devices.AreAllAcknowledged();
         await devices.ArriveExactlyAsync(deliveries, layout);
         Assert.Equal(0, gateway.Status().Buffer.Dropped);
+        Assert.Equal(1, gateway.Status().Broker.Reconnects);
         atEnd?.Invoke(gateway);
     }
 }

@@ -76,14 +76,6 @@ public sealed class MosquittoTests
     }
 
     [Fact]
-    public async Task Forward_ReceiveMaximumOfThree_EverythingArrives()
-    {
-        await using MosquittoBroker broker = await MosquittoBroker.StartAsync(new MosquittoOptions { InFlightMax = 3 });
-        await using Subscriber subscriber = await Subscriber.StartAsync(broker.ClientPort, RunningGateway.Id);
-        await Crossing.RunAsync(broker, subscriber.Deliveries);
-    }
-
-    [Fact]
     public async Task Forward_TopicWithChannel_OneMessageAChannelWithItsParts()
     {
         await using MosquittoBroker broker = await MosquittoBroker.StartAsync();

@@ -7,6 +7,8 @@ namespace IotTcpGateway.TestKit;
 public sealed partial class ChildProcess : IAsyncDisposable
 {
     private const int SigTerm = 15;
+    private const int SigCont = 18;
+    private const int SigStop = 19;
 
     private readonly Lock gate = new();
     private readonly List<string> lines = [];
@@ -61,10 +63,15 @@ public sealed partial class ChildProcess : IAsyncDisposable
     /// <summary>Asks it to end (SIGTERM) and waits; returns the exit code.</summary>
     public Task<int> TerminateAsync()
     {
-        if (!process.HasExited && Signal(process.Id, SigTerm) != 0 && !process.HasExited)
-            throw new InvalidOperationException($"cannot signal process {process.Id}: {Marshal.GetLastPInvokeErrorMessage()}");
+        Send(SigTerm);
         return ExitAsync();
     }
+
+    /// <summary>Lets it run no further (SIGSTOP): its connections stay, and nothing is answered.</summary>
+    public void Freeze() => Send(SigStop);
+
+    /// <summary>Ends that.</summary>
+    public void Thaw() => Send(SigCont);
 
     /// <summary>Kills it (SIGKILL) and waits until it is gone.</summary>
     public async Task KillAsync()
@@ -78,6 +85,12 @@ public sealed partial class ChildProcess : IAsyncDisposable
     {
         await KillAsync();
         process.Dispose();
+    }
+
+    private void Send(int signal)
+    {
+        if (!process.HasExited && Signal(process.Id, signal) != 0 && !process.HasExited)
+            throw new InvalidOperationException($"cannot signal process {process.Id}: {Marshal.GetLastPInvokeErrorMessage()}");
     }
 
     private void Take(string? line)

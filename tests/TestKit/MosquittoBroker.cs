@@ -88,6 +88,11 @@ public sealed class MosquittoBroker : ITestBroker
     /// <summary>Kills it: what it has not written down is gone.</summary>
     public Task KillAsync() => process!.KillAsync();
 
+    /// <summary>Stops its clock: its connections stay, and nothing is answered until <see cref="Thaw"/>.</summary>
+    public void Freeze() => process!.Freeze();
+
+    public void Thaw() => process!.Thaw();
+
     public async Task RestartAsync()
     {
         await StopAsync();
