@@ -14,7 +14,8 @@ internal static class BackOff
     private static readonly TimeSpan afterSuperseded = TimeSpan.FromMinutes(1);
 
     /// <summary>
-    /// 1 s doubling with every failure in a row, and up to half as much again by jitter: 1–1.5 s, 2–3 s, … 32–48 s, then
+    /// 1 s doubling with every failure in a row, and up to half as much again by jitter: 1–1.5 s, 2–3 s, … 32–48 s,
+    /// then
     /// 40–60 s. Where the gateway named a time, the jitter comes on top of it.
     /// </summary>
     /// <param name="failures">Ends in a row, from 1, since a connection held.</param>

@@ -17,9 +17,9 @@ internal sealed class CommandWorker(Func<DeviceCommand, CancellationToken, Value
     public void Take(PendingCommand pending)
     {
         if (handler is null)
-            Answer(pending, DeviceCommandReply.WithText(DeviceCommandReply.StatusFailed, "this device takes no commands"));
+            Answer(pending, DeviceCommandReply.Failed("this device takes no commands"));
         else if (!waiting.Writer.TryWrite(pending))
-            Answer(pending, DeviceCommandReply.WithText(DeviceCommandReply.StatusBusy, "too many commands wait already"));
+            Answer(pending, DeviceCommandReply.Busy("too many commands wait already"));
     }
 
     public async Task RunAsync(CancellationToken stopping)
@@ -44,7 +44,7 @@ internal sealed class CommandWorker(Func<DeviceCommand, CancellationToken, Value
         catch (Exception failure)
         {
             // Whatever the handler threw is the answer: it is who asked that must hear of it.
-            return DeviceCommandReply.WithText(DeviceCommandReply.StatusFailed, failure.Message);
+            return DeviceCommandReply.Failed(failure.Message);
         }
     }
 

@@ -115,10 +115,7 @@ internal sealed partial class Connection : IDisposable
     {
         const int BytesBeforePayload = 3;
         if (BytesBeforePayload + reply.Payload.Length > session.LargestBody)
-        {
-            reply = DeviceCommandReply.WithText(
-                DeviceCommandReply.StatusFailed, "the reply is larger than the gateway accepts");
-        }
+            reply = DeviceCommandReply.Failed("the reply is larger than the gateway accepts");
 
         var body = new byte[BytesBeforePayload + reply.Payload.Length];
         new CommandResult { Status = reply.Status, Payload = reply.Payload.Span }.WriteBody(body);

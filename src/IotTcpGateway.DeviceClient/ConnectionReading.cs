@@ -96,7 +96,8 @@ internal sealed partial class Connection
             case FrameType.Bye when body.Length == 1:
                 End(Endings.OfBye((ByeReason)body[0]));
                 return false;
-            case FrameType.Ack or FrameType.Nack or FrameType.Ping or FrameType.Pong or FrameType.Command or FrameType.Bye:
+            case FrameType.Ack or FrameType.Nack or FrameType.Ping or FrameType.Pong:
+            case FrameType.Command or FrameType.Bye:
                 return Breach(Endings.Malformed(frame.Header.Type));
             default:
                 return Breach(Endings.Unexpected(frame.Header.Type));
@@ -116,8 +117,8 @@ internal sealed partial class Connection
     {
         if (outbox.IsOverfull)
             return Breach(Endings.Flooded);
-        commands.Take(new PendingCommand(
-            this, number, new DeviceCommand(Encoding.UTF8.GetString(command.Name), command.Payload.ToArray()), ended.Token));
+        var asked = new DeviceCommand(Encoding.UTF8.GetString(command.Name), command.Payload.ToArray());
+        commands.Take(new PendingCommand(this, number, asked, ended.Token));
         return true;
     }
 

@@ -164,7 +164,8 @@ internal sealed partial class Custody
             ThrowIfStoppedNeedsLock();
             waitingSends.AddLast(send);
             // Room may have come since the first look.
-            wake = AdmitNeedsLock();
+            AdmitNeedsLock();
+            wake = WakeNeedsLock();
         }
 
         wake?.Set();
@@ -181,24 +182,21 @@ internal sealed partial class Custody
             {
                 send.TrySetCanceled(cancellation);
                 // The next one may be smaller, and fit.
-                wake = AdmitNeedsLock();
+                AdmitNeedsLock();
+                wake = WakeNeedsLock();
             }
         }
 
         wake?.Set();
     }
 
-    private WakeSignal? AdmitNeedsLock()
+    private void AdmitNeedsLock()
     {
-        bool isAdmitted = false;
         while (waitingSends.First is { } first && kept.TryAdd(first.Value.Body.Span, time.GetTimestamp()))
         {
             waitingSends.RemoveFirst();
             first.Value.TrySetResult(kept.LastNumber);
-            isAdmitted = true;
         }
-
-        return isAdmitted ? WakeNeedsLock() : null;
     }
 
     private FrameOutcome DropOldestNeedsLock()
@@ -249,7 +247,7 @@ internal sealed partial class Custody
         catch (Exception thrown)
         {
             // Wrapped, so that it is not taken for a fault of the line.
-            throw new InvalidOperationException($"{nameof(DeviceClientOptions.OnOutcome)} threw: {thrown.Message}", thrown);
+            throw new InvalidOperationException($"OnOutcome threw: {thrown.Message}", thrown);
         }
     }
 
@@ -274,7 +272,12 @@ internal sealed partial class Custody
         }
     }
 
-    private WakeSignal? WakeNeedsLock() => session is { HasWindow: true } ? session.Wake : null;
+    // The writer is woken only for work: a hop to another thread for every frame, or every ACK, is what costs most.
+    private WakeSignal? WakeNeedsLock()
+    {
+        bool isUsedUp = kept.HeadSequence > uint.MaxValue;
+        return session is not null && (isUsedUp || (session.HasWindow && kept.HasNext)) ? session.Wake : null;
+    }
 
     private void RequireFits(int bodyBytes)
     {

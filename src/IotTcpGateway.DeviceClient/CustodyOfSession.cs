@@ -12,13 +12,17 @@ internal readonly record struct FillResult(int Bytes, bool IsUsedUp);
 /// <content>The side of the connection.</content>
 internal sealed partial class Custody
 {
-    // Sequence and body length are written while the gate is held, the rest of the frame after: headers are found again by them.
+    // Sequence and body length are written while the gate is held, the rest of the frame after: headers are found again
+    // by them.
     private const int LengthAt = 4;
     private const int SequenceAt = 8;
 
-    /// <summary>The boot id and its highest sequence sent, for HELLO. Takes a new boot if the old one is used up.</summary>
+    /// <summary>
+    /// The boot id and its highest sequence sent, for HELLO. Takes a new boot if the old one is used up.
+    /// </summary>
     /// <remarks>
-    /// Frames kept and never sent do not count as used: if a boot id, by bad luck, was taken before, the gateway must see it,
+    /// Frames kept and never sent do not count as used: if a boot id, by bad luck, was taken before, the gateway must
+    /// see it,
     /// rather than take them for duplicates.
     /// </remarks>
     public (uint BootId, uint HighestUsed) BootForHello()
@@ -37,7 +41,9 @@ internal sealed partial class Custody
             RenewBootNeedsLock();
     }
 
-    /// <summary>Begins to send on a connection; false if the gateway calls frames safe that this boot never sent.</summary>
+    /// <summary>
+    /// Begins to send on a connection; false if the gateway calls frames safe that this boot never sent.
+    /// </summary>
     public bool TryOpen(Session opened, uint safe)
     {
         lock (gate)
@@ -72,14 +78,13 @@ internal sealed partial class Custody
         }
 
         SettleThrough(through);
-        from.Wake.Set();
     }
 
     /// <summary>One frame will never be forwarded.</summary>
     public void Refuse(Session from, uint sequence, NackReason reason, ReadOnlySpan<byte> text)
     {
         FrameOutcome outcome = default;
-        WakeSignal? wake = null;
+        WakeSignal? wake;
         bool isKept;
         lock (gate)
         {
@@ -87,14 +92,13 @@ internal sealed partial class Custody
             isKept = sequence <= highestSent && kept.TryRemove(sequence, out KeptFrame frame)
                 && SettleRefusedNeedsLock(frame, sequence, reason, ToText(text), out outcome);
             from.HasProgress |= isKept;
-            if (isKept)
-                wake = AdmitNeedsLock();
+            AdmitNeedsLock();
+            wake = WakeNeedsLock();
         }
 
         if (isKept)
             Report(outcome);
         wake?.Set();
-        from.Wake.Set();
     }
 
     /// <summary>Writes DATA frames, as many as the window and the room allow, but for tag and checksum.</summary>
@@ -142,7 +146,7 @@ internal sealed partial class Custody
                 kept.TryRemove(sequence, out _);
                 AdmitNeedsLock();
                 return SettleRefusedNeedsLock(
-                    frame, sequence, NackReason.BodyTooLarge, "larger than the gateway accepts, not sent", out tooLarge);
+                    frame, sequence, NackReason.BodyTooLarge, "larger than accepted, not sent", out tooLarge);
             }
 
             int frameBytes = ProtocolConstants.FrameBytes(frame.BodyBytes, to.IsTagged);
@@ -189,8 +193,11 @@ internal sealed partial class Custody
             lock (gate)
             {
                 lastSafe = Math.Max(lastSafe, through);
-                isMore = onOutcome is null ? SettleAllNeedsLock(through, out count) : SettleBatchNeedsLock(through, out count);
-                wake = AdmitNeedsLock();
+                isMore = onOutcome is null
+                    ? SettleAllNeedsLock(through, out count)
+                    : SettleBatchNeedsLock(through, out count);
+                AdmitNeedsLock();
+                wake = WakeNeedsLock();
             }
 
             wake?.Set();

@@ -21,7 +21,9 @@ internal sealed class ChannelList
 
     public ChannelList(IReadOnlyList<DescribedChannel> channels) => Add(channels);
 
-    /// <summary>Takes channels in; throws <see cref="ArgumentException"/>, and takes none, if one breaks a rule.</summary>
+    /// <summary>
+    /// Takes channels in; throws <see cref="ArgumentException"/>, and takes none, if one breaks a rule.
+    /// </summary>
     public void Add(IReadOnlyList<DescribedChannel> channels)
     {
         Entry[] added = [.. channels.Select(ToEntry)];
@@ -79,7 +81,7 @@ internal sealed class ChannelList
         if (!Names.IsChannelName(name))
             throw new ArgumentException($"channel {channel.Channel}: '{channel.Name}' is not a channel name");
         if (unit.Length > ProtocolConstants.UnitBytesMax)
-            throw new ArgumentException($"channel {channel.Channel}: the unit is over {ProtocolConstants.UnitBytesMax} bytes");
+            throw new ArgumentException($"channel {channel.Channel}: the unit '{channel.Unit}' is over 32 bytes");
         if (!DataTypes.IsKnown((byte)channel.Type))
             throw new ArgumentException($"channel {channel.Channel}: value type {(byte)channel.Type} is not known");
         return new Entry(channel.Channel, channel.Type, name, unit);

@@ -13,6 +13,9 @@ namespace IotTcpGateway.DeviceClient;
 /// </remarks>
 public sealed partial class DeviceClient : IAsyncDisposable
 {
+    // The largest frame fits, and so do hundreds of small ones.
+    private const int OutputBytes = 16 * 1024 + 512;
+
     private readonly DeviceClientOptions options;
     private readonly TimeProvider time;
     private readonly byte[] key;
@@ -21,7 +24,7 @@ public sealed partial class DeviceClient : IAsyncDisposable
     private readonly ChannelList channels;
     private readonly CommandWorker commands;
     private readonly CancellationTokenSource stopping = new();
-    private readonly byte[] output = new byte[ProtocolConstants.FrameBytes(ProtocolConstants.BodyBytesMax, tagged: true)];
+    private readonly byte[] output = new byte[OutputBytes];
     private readonly Lock gate = new();
     private Task? running;
     private Connection? connection;
@@ -33,14 +36,15 @@ public sealed partial class DeviceClient : IAsyncDisposable
     /// <param name="options">Who the device is, and where its gateway.</param>
     /// <exception cref="ArgumentException">An option or a channel breaks a rule; the message says which.</exception>
     /// <exception cref="IOException">A file of <see cref="DeviceClientOptions.Tls"/> cannot be read.</exception>
-    /// <exception cref="CryptographicException">A file of <see cref="DeviceClientOptions.Tls"/> does not hold what it should.</exception>
+    /// <exception cref="CryptographicException">A file of <see cref="DeviceClientOptions.Tls"/> does not hold what it
+    /// should.</exception>
     public DeviceClient(DeviceClientOptions options)
     {
         ArgumentNullException.ThrowIfNull(options);
         options.Validate();
         this.options = options;
         time = options.TimeProvider;
-        key = options.Key?.ToArray() ?? [];
+        key = [.. options.Key ?? []];
         channels = new ChannelList(options.Channels);
         tls = options.Tls is null ? null : new TlsIdentity(options.Tls, options.Host);
         custody = new Custody(options);
@@ -74,13 +78,15 @@ public sealed partial class DeviceClient : IAsyncDisposable
     /// served; with <see cref="WhenFull.DropOldest"/> it never waits. It does not wait for the network.
     /// </summary>
     /// <param name="dataBody">
-    /// A body made with <see cref="DataWriter"/>, up to 16 384 bytes; it is copied, and must stay as it is until the call has
+    /// A body made with <see cref="DataWriter"/>, up to 16 384 bytes; it is copied, and must stay as it is until the
+    /// call has
     /// ended. The gateway looks at it, not the client: a malformed one comes back as refused.
     /// </param>
     /// <param name="cancellationToken">Ends the wait; the frame is not handed over then.</param>
     /// <returns>The frame's number, counted from 1: it names the frame in <see cref="FrameOutcome"/> and never changes,
     /// while its sequence does when the client must take a new boot id.</returns>
-    /// <exception cref="ArgumentException">The body can never be kept: it is over the protocol's limit, or over the memory.</exception>
+    /// <exception cref="ArgumentException">The body can never be kept: it is over the protocol's limit, or over the
+    /// memory.</exception>
     /// <exception cref="InvalidOperationException">The client is stopped.</exception>
     /// <exception cref="OperationCanceledException">The wait was cancelled.</exception>
     public ValueTask<ulong> SendAsync(ReadOnlyMemory<byte> dataBody, CancellationToken cancellationToken = default) =>
@@ -93,14 +99,17 @@ public sealed partial class DeviceClient : IAsyncDisposable
     /// <exception cref="InvalidOperationException">The client is stopped.</exception>
     public bool TrySend(ReadOnlySpan<byte> dataBody, out ulong number) => custody.TryAdd(dataBody, out number);
 
-    /// <summary>Waits until every frame handed over so far is acknowledged, refused or dropped, and its outcome told.</summary>
+    /// <summary>
+    /// Waits until every frame handed over so far is acknowledged, refused or dropped, and its outcome told.
+    /// </summary>
     /// <param name="cancellationToken">Ends the wait.</param>
     /// <exception cref="InvalidOperationException">The client is stopped, or is stopped before the end.</exception>
     /// <exception cref="OperationCanceledException">The wait was cancelled.</exception>
     public Task FlushAsync(CancellationToken cancellationToken = default) => custody.FlushAsync(cancellationToken);
 
     /// <summary>
-    /// Adds or changes channels: for every frame not yet sent, and after every connect from now on. Frames kept from before
+    /// Adds or changes channels: for every frame not yet sent, and after every connect from now on. Frames kept from
+    /// before
     /// come under the new names if they are sent again.
     /// </summary>
     /// <param name="added">The channels; the last entry for a number wins.</param>
@@ -116,7 +125,10 @@ public sealed partial class DeviceClient : IAsyncDisposable
         }
     }
 
-    /// <summary>Breaks the connection to the gateway at once, if there is one; the client connects again. For tests and simulated faults.</summary>
+    /// <summary>
+    /// Breaks the connection to the gateway at once, if there is one; the client connects again. For tests and
+    /// simulated faults.
+    /// </summary>
     public void DropConnection()
     {
         Connection? current;
@@ -131,7 +143,8 @@ public sealed partial class DeviceClient : IAsyncDisposable
     /// <see cref="InvalidOperationException"/>.
     /// </summary>
     /// <param name="cancellationToken">Ends the courtesy: the connection is cut.</param>
-    /// <exception cref="OperationCanceledException">It was cancelled before the gateway had closed its side.</exception>
+    /// <exception cref="OperationCanceledException">It was cancelled before the gateway had closed its
+    /// side.</exception>
     /// <remarks>What a callback threw to end the client comes out here.</remarks>
     public async Task StopAsync(CancellationToken cancellationToken = default)
     {
@@ -148,15 +161,28 @@ public sealed partial class DeviceClient : IAsyncDisposable
             return;
         }
 
-        using (cancellationToken.UnsafeRegister(_ => current?.End(Endings.Stopped), null))
+        try
+        {
             await run.WaitAsync(cancellationToken).ConfigureAwait(false);
+        }
+        catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
+        {
+            current?.End(Endings.Stopped);
+            throw;
+        }
     }
 
-    /// <summary>Stops the client and forgets its key.</summary>
+    /// <summary>Stops the client as <see cref="StopAsync"/> does, and forgets its key.</summary>
     public async ValueTask DisposeAsync()
     {
-        await StopAsync().ConfigureAwait(false);
-        CryptographicOperations.ZeroMemory(key);
-        tls?.Dispose();
+        try
+        {
+            await StopAsync().ConfigureAwait(false);
+        }
+        finally
+        {
+            CryptographicOperations.ZeroMemory(key);
+            tls?.Dispose();
+        }
     }
 }

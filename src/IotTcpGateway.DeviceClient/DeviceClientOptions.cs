@@ -14,27 +14,36 @@ public enum WhenFull
     DropOldest,
 }
 
-/// <summary>Who a device is, where its gateway is, and how much it keeps. Checked by the constructor of <see cref="DeviceClient"/>.</summary>
+/// <summary>
+/// Who a device is, where its gateway is, and how much it keeps. Checked by the constructor of <see
+/// cref="DeviceClient"/>.
+/// </summary>
 public sealed class DeviceClientOptions
 {
     internal const int MemoryBytesMin = 256;
 
-    /// <summary>Host name or address of the gateway. With TLS this is also the name that its certificate must have.</summary>
+    /// <summary>
+    /// Host name or address of the gateway. With TLS this is also the name that its certificate must have.
+    /// </summary>
     public required string Host { get; init; }
 
     /// <summary>TCP port, 1–65 535; by default a gateway listens on 7183 without TLS and on 7184 with it.</summary>
     public required int Port { get; init; }
 
-    /// <summary>The device id: 1–64 of <c>A–Z a–z 0–9 . _ -</c>, not beginning with a dot, not <c>local</c> or <c>status</c>.</summary>
+    /// <summary>
+    /// The device id: 1–64 of <c>A–Z a–z 0–9 . _ -</c>, not beginning with a dot, not <c>local</c> or <c>status</c>.
+    /// </summary>
     public required string DeviceId { get; init; }
 
     /// <summary>
     /// The device's key, 32 bytes, copied by the client; null for none. With a key the client authenticates by HMAC and
     /// goes on only with a gateway that proves that it holds the same key.
     /// </summary>
-    public ReadOnlyMemory<byte>? Key { get; init; }
+    public byte[]? Key { get; init; }
 
-    /// <summary>Whether every frame must carry a tag, so that nobody on the line can alter the stream. Needs <see cref="Key"/>.</summary>
+    /// <summary>
+    /// Whether every frame must carry a tag, so that nobody on the line can alter the stream. Needs <see cref="Key"/>.
+    /// </summary>
     public bool RequireTags { get; init; }
 
     /// <summary>Firmware version for the gateway's device list, up to 64 bytes of UTF-8.</summary>
@@ -46,12 +55,15 @@ public sealed class DeviceClientOptions
     /// </summary>
     public uint? BootId { get; init; }
 
-    /// <summary>Channels described after every connect. A channel that is not described is named <c>ch</c> and its number.</summary>
+    /// <summary>
+    /// Channels described after every connect. A channel that is not described is named <c>ch</c> and its number.
+    /// </summary>
     public IReadOnlyList<DescribedChannel> Channels { get; init; } = [];
 
     /// <summary>
     /// Bytes for frames not yet acknowledged, at least 256. A frame costs its body and 20 bytes. The memory grows up to
-    /// this as it is needed. Beside it a client has 19 KiB of buffers, and 4 bytes for every frame in flight.
+    /// this as it is needed. Beside it a client has about 20 KiB of buffers, and 4 bytes for every frame in
+    /// flight.
     /// </summary>
     public int MemoryBytesMax { get; init; } = 64 * 1024;
 
@@ -67,11 +79,14 @@ public sealed class DeviceClientOptions
     /// <summary>The clock and its timers.</summary>
     public TimeProvider TimeProvider { get; init; } = TimeProvider.System;
 
-    /// <summary>Source of the jitter between connects, so that a thousand devices do not come back at the same moment.</summary>
+    /// <summary>
+    /// Source of the jitter between connects, so that a thousand devices do not come back at the same moment.
+    /// </summary>
     public Random Jitter { get; init; } = Random.Shared;
 
     /// <summary>
-    /// Carries out a command. One command is carried out at a time, in the order of arrival; 16 may wait, further ones are
+    /// Carries out a command. One command is carried out at a time, in the order of arrival; 16 may wait, further ones
+    /// are
     /// answered with status 254. The token is cancelled when the connection that wants the answer has ended. Without a
     /// handler, or when it throws, the answer is status 255 with the reason as text.
     /// </summary>
@@ -83,7 +98,9 @@ public sealed class DeviceClientOptions
     /// </summary>
     public Action<FrameOutcome>? OnOutcome { get; init; }
 
-    /// <summary>Told of every change of state, in order. It must be quick and not block; what it throws ends the client.</summary>
+    /// <summary>
+    /// Told of every change of state, in order. It must be quick and not block; what it throws ends the client.
+    /// </summary>
     public Action<DeviceClientState>? OnStateChanged { get; init; }
 
     // A seam for tests: nobody waits for four thousand million frames.
@@ -102,7 +119,7 @@ public sealed class DeviceClientOptions
             DeviceId is not null && Names.IsDeviceId(Encoding.UTF8.GetBytes(DeviceId)), nameof(DeviceId),
             "must be 1–64 of A–Z a–z 0–9 . _ -, not begin with a dot and not be 'local' or 'status'");
         Require(
-            Key is not { } key || key.Length == ProtocolConstants.KeyBytes, nameof(Key),
+            Key is null || Key.Length == ProtocolConstants.KeyBytes, nameof(Key),
             $"must be {ProtocolConstants.KeyBytes} bytes");
         Require(!RequireTags || Key is not null, nameof(RequireTags), "needs a key");
         Require(

@@ -60,7 +60,8 @@ public sealed partial class DeviceClient
         Transport? transport = null;
         try
         {
-            transport = await Transport.ConnectAsync(options.Host, options.Port, tls, limits.Token).ConfigureAwait(false);
+            transport = await Transport.ConnectAsync(options.Host, options.Port, tls, limits.Token)
+                .ConfigureAwait(false);
             var input = new ReceiveBuffer();
             HandshakeStep step = await ShakeHandsAsync(transport.Stream, input, limits.Token).ConfigureAwait(false);
             return step.Terms is { } terms
@@ -175,7 +176,7 @@ public sealed partial class DeviceClient
         catch (Exception thrown)
         {
             // Wrapped, so that it is not taken for a fault of the line.
-            throw new InvalidOperationException($"{nameof(options.OnStateChanged)} threw: {thrown.Message}", thrown);
+            throw new InvalidOperationException($"OnStateChanged threw: {thrown.Message}", thrown);
         }
     }
 }

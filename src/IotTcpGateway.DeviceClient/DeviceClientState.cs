@@ -72,7 +72,9 @@ public sealed record ConnectionEnd(ConnectionEndKind Kind, string Detail)
     /// <summary>The reason of the gateway's BYE; null if there was none.</summary>
     public ByeReason? Bye { get; init; }
 
-    /// <summary>REFUSE's shortest time to the next connect, as sent; the client waits for at most one hour of it.</summary>
+    /// <summary>
+    /// REFUSE's shortest time to the next connect, as sent; the client waits for at most one hour of it.
+    /// </summary>
     public TimeSpan RetryAfter { get; init; }
 
     // A REFUSE 10, or what comes to the same, is cured by a new boot id alone.
@@ -129,7 +131,8 @@ public sealed record DeviceClientStatus
     public required uint LastSafe { get; init; }
 
     /// <summary>
-    /// What to add to the client's clock for the gateway's time, as of the last WELCOME; null if the gateway's clock was
+    /// What to add to the client's clock for the gateway's time, as of the last WELCOME; null if the gateway's clock
+    /// was
     /// not synchronised, or before the first WELCOME.
     /// </summary>
     public required TimeSpan? GatewayTimeOffset { get; init; }

@@ -23,4 +23,8 @@ public readonly record struct DeviceCommandReply(byte Status, ReadOnlyMemory<byt
 
     /// <summary>A reply whose payload is a text in UTF-8.</summary>
     public static DeviceCommandReply WithText(byte status, string text) => new(status, Encoding.UTF8.GetBytes(text));
+
+    internal static DeviceCommandReply Busy(string text) => WithText(StatusBusy, text);
+
+    internal static DeviceCommandReply Failed(string text) => WithText(StatusFailed, text);
 }

@@ -3,7 +3,9 @@ namespace IotTcpGateway.DeviceClient;
 /// <summary>TLS 1.2 or 1.3 to the gateway. The gateway's certificate and its name are always checked.</summary>
 public sealed class DeviceTlsOptions
 {
-    /// <summary>PEM file of the authorities that may have signed the gateway's certificate; null for those of the system.</summary>
+    /// <summary>
+    /// PEM file of the authorities that may have signed the gateway's certificate; null for those of the system.
+    /// </summary>
     public string? CaFile { get; init; }
 
     /// <summary>
@@ -12,9 +14,13 @@ public sealed class DeviceTlsOptions
     /// </summary>
     public string? CertificateFile { get; init; }
 
-    /// <summary>PEM file of the certificate's private key; null when it lies in <see cref="CertificateFile"/>.</summary>
+    /// <summary>
+    /// PEM file of the certificate's private key; null when it lies in <see cref="CertificateFile"/>.
+    /// </summary>
     public string? KeyFile { get; init; }
 
-    /// <summary>The name that the gateway's certificate must have; null for <see cref="DeviceClientOptions.Host"/>.</summary>
+    /// <summary>
+    /// The name that the gateway's certificate must have; null for <see cref="DeviceClientOptions.Host"/>.
+    /// </summary>
     public string? ServerName { get; init; }
 }

@@ -10,28 +10,25 @@ internal static class Endings
     public static readonly ConnectionEnd Stopped = new(ConnectionEndKind.Stopped, "the client was stopped");
     public static readonly ConnectionEnd Dropped = new(ConnectionEndKind.DroppedOnRequest, "dropped on request");
     public static readonly ConnectionEnd Closed = new(ConnectionEndKind.Lost, "the gateway closed the connection");
-    public static readonly ConnectionEnd Silent = new(ConnectionEndKind.Silence, "nothing received for the idle timeout");
-    public static readonly ConnectionEnd Torn = new(ConnectionEndKind.ProtocolError, "a frame was begun and not ended in time");
-    public static readonly ConnectionEnd Flooded = new(ConnectionEndKind.ProtocolError, "more asked for than can be answered");
-    public static readonly ConnectionEnd BadTag = new(ConnectionEndKind.ProtocolError, "a tag is missing or wrong");
-    public static readonly ConnectionEnd UsedUp = new(ConnectionEndKind.SequencesUsedUp, "all sequences of the boot are used");
+    public static readonly ConnectionEnd Silent = new(ConnectionEndKind.Silence, "nothing came for the idle timeout");
+    public static readonly ConnectionEnd Torn = Breach("a frame was begun and not ended in time");
+    public static readonly ConnectionEnd Flooded = Breach("more is asked for than can be answered");
+    public static readonly ConnectionEnd BadTag = Breach("a tag is missing or wrong");
+    public static readonly ConnectionEnd UsedUp = new(ConnectionEndKind.SequencesUsedUp, "no sequence left");
 
     public static readonly ConnectionEnd HandshakeTimedOut =
         new(ConnectionEndKind.HandshakeTimedOut, "no WELCOME within the connect timeout");
 
     public static readonly ConnectionEnd BootIdReused =
-        new(ConnectionEndKind.BootIdReused, "the gateway knows this boot id with higher sequences") { NeedsNewBoot = true };
+        new(ConnectionEndKind.BootIdReused, "the gateway has seen this boot id before") { NeedsNewBoot = true };
 
     public static ConnectionEnd Lost(Exception cause) => new(ConnectionEndKind.Lost, cause.Message);
 
-    public static ConnectionEnd BadFrame(FrameReadResult result) =>
-        new(ConnectionEndKind.ProtocolError, $"not a frame: {result}");
+    public static ConnectionEnd BadFrame(FrameReadResult result) => Breach($"not a frame: {result}");
 
-    public static ConnectionEnd Unexpected(FrameType type) =>
-        new(ConnectionEndKind.ProtocolError, $"unexpected frame {type}");
+    public static ConnectionEnd Unexpected(FrameType type) => Breach($"unexpected frame {type}");
 
-    public static ConnectionEnd Malformed(FrameType type) =>
-        new(ConnectionEndKind.ProtocolError, $"malformed {type}");
+    public static ConnectionEnd Malformed(FrameType type) => Breach($"malformed {type}");
 
     public static ConnectionEnd OfBye(ByeReason reason) =>
         new(ConnectionEndKind.Bye, $"the gateway said BYE: {reason}") { Bye = reason };
@@ -47,4 +44,6 @@ internal static class Endings
             NeedsNewBoot = isBoot,
         };
     }
+
+    private static ConnectionEnd Breach(string detail) => new(ConnectionEndKind.ProtocolError, detail);
 }

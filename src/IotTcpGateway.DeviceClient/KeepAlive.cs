@@ -24,7 +24,8 @@ internal static class KeepAlive
 
     /// <summary>The action due now, and the time to the next look.</summary>
     /// <param name="idleTimeout">Of WELCOME.</param>
-    /// <param name="sinceReceived">Since the last whole frame: bytes that never become a frame are not a sign of life.</param>
+    /// <param name="sinceReceived">Since the last whole frame: bytes that never become a frame are not a sign of
+    /// life.</param>
     /// <param name="sinceSent">Since anything was sent: the gateway waits for a sign of life as well.</param>
     /// <param name="sincePing">Since the last PING, or since WELCOME.</param>
     /// <param name="sinceFrameBegan">Since the first byte of a frame that has not ended; null for none.</param>

@@ -43,7 +43,9 @@ internal sealed class KeptFrames(int bytesMax, uint firstSequence)
     /// <summary>Bytes in use, holes included.</summary>
     public int Bytes => (int)(tail - head);
 
-    /// <summary>Sequence of the oldest frame, or of the next one to come. Above 32 bits it belongs to the next boot.</summary>
+    /// <summary>
+    /// Sequence of the oldest frame, or of the next one to come. Above 32 bits it belongs to the next boot.
+    /// </summary>
     public ulong HeadSequence { get; private set; } = firstSequence;
 
     /// <summary>Sequence of the frame that <see cref="TryPeekNext"/> looks at.</summary>
@@ -108,6 +110,9 @@ internal sealed class KeptFrames(int bytesMax, uint firstSequence)
             MakeHole(place, frame);
         return true;
     }
+
+    /// <summary>Whether there may be a frame to send; holes count.</summary>
+    public bool HasNext => next < tail;
 
     /// <summary>The next frame to send, holes passed over.</summary>
     public bool TryPeekNext(out KeptFrame frame)

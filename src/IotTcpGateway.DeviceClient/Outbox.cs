@@ -6,7 +6,7 @@ namespace IotTcpGateway.DeviceClient;
 internal sealed class Outbox
 {
     /// <summary>Bytes waiting beyond which the gateway is asked nothing more to answer.</summary>
-    public const int BytesWanted = 64 * 1024;
+    public const int BytesMax = 64 * 1024;
 
     private readonly record struct Waiting(FrameType Type, uint Sequence, ReadOnlyMemory<byte> Body);
 
@@ -30,7 +30,7 @@ internal sealed class Outbox
         get
         {
             lock (gate)
-                return bytes > BytesWanted;
+                return bytes > BytesMax;
         }
     }
 
@@ -57,8 +57,10 @@ internal sealed class Outbox
         }
     }
 
-    /// <summary>Writes frames as long as there is room; <paramref name="isEmpty"/> tells whether DATA may follow.</summary>
-    public int Take(Span<byte> room, FrameTagger? tagger, out bool isEmpty, out bool isLast)
+    /// <summary>
+    /// Writes frames as long as there is room; <paramref name="dataMayFollow"/> tells whether all went.
+    /// </summary>
+    public int Take(Span<byte> room, FrameTagger? tagger, out bool dataMayFollow, out bool isLast)
     {
         int written = 0;
         lock (gate)
@@ -74,7 +76,7 @@ internal sealed class Outbox
                 frames.Dequeue();
             }
 
-            isEmpty = frames.Count == 0 && !isClosed;
+            dataMayFollow = frames.Count == 0 && !isClosed;
         }
 
         return written;

@@ -5,7 +5,8 @@ internal readonly record struct RecordHandle(long Value);
 
 /// <summary>
 /// A record that the forwarder has taken to publish. Its body lies in the buffer's memory and stays valid until the
-/// record is settled or the buffer is rewound.
+/// forwarder's next call of the buffer other than <see cref="RecordBuffer.Read"/>: it is encoded at once, or read
+/// again.
 /// </summary>
 internal readonly ref struct BufferedRecord
 {

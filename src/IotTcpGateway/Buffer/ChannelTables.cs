@@ -9,6 +9,9 @@ internal sealed class ChannelTables
     private readonly SlotTable<Entry> slots = new();
     private readonly Dictionary<ChannelTable, Entry> byTable = new(ReferenceEqualityComparer.Instance);
 
+    // Held for ever: a device that describes nothing would else bring it in and out with every record.
+    public ChannelTables() => Hold(ChannelTable.Empty);
+
     public long Bytes { get; private set; }
 
     public int Hold(ChannelTable table)

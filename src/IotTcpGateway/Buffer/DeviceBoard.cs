@@ -3,11 +3,13 @@ namespace IotTcpGateway.Buffer;
 /// <summary>What is known of a device now, for its retained topics. Immutable.</summary>
 /// <param name="DeviceId">The device.</param>
 /// <param name="IsOnline">Whether it has a session.</param>
-/// <param name="Reason">Why it is offline: "bye", "idle", "lost", "protocol-error", "shutting-down"…; empty when online.</param>
+/// <param name="Reason">
+/// Why it is offline: "bye", "idle", "lost", "protocol-error", "shutting-down"…; empty when online.
+/// </param>
 /// <param name="Firmware">What HELLO said.</param>
 /// <param name="Address">Address of the connection.</param>
 /// <param name="SinceUnixMilliseconds">When the state began; 0 if the clock was not synchronised.</param>
-/// <param name="Channels">Null until the newest connection described some.</param>
+/// <param name="Channels">As last described; null if never.</param>
 internal sealed record DeviceState(
     string DeviceId,
     bool IsOnline,
@@ -22,7 +24,8 @@ internal sealed record DeviceState(
 /// <param name="StatusChanged">Whether the status topic is out of date.</param>
 /// <param name="MetaChanged">Whether the meta topic is out of date.</param>
 /// <param name="IsForgotten">The device was forgotten: its retained topics are to be emptied.</param>
-internal readonly record struct DeviceNotice(DeviceState State, bool StatusChanged, bool MetaChanged, bool IsForgotten = false);
+internal readonly record struct DeviceNotice(
+    DeviceState State, bool StatusChanged, bool MetaChanged, bool IsForgotten = false);
 
 /// <summary>
 /// The latest state of every device, and which of them the broker has not been told of yet. A newer state replaces an
@@ -40,15 +43,25 @@ internal sealed class DeviceBoard
     /// <summary>Devices with a session.</summary>
     public int OnlineCount { get; private set; }
 
-    /// <summary>Sets a device's status; keeps its channels unless it came online anew.</summary>
-    public void SetStatus(DeviceState state)
+    /// <summary>Sets a device's status; its channels stay as they are.</summary>
+    /// <param name="state">The state; its channels are not looked at.</param>
+    /// <param name="turn">
+    /// Grows with each session of a device: a session that was replaced, and says so late, is not listened to.
+    /// </param>
+    public void SetStatus(DeviceState state, long turn = 0)
     {
         lock (gate)
         {
-            Entry entry = EntryOf(state.DeviceId);
-            OnlineCount += (state.IsOnline ? 1 : 0) - (entry.State is { IsOnline: true } ? 1 : 0);
-            entry.State = state with { Channels = entry.State?.Channels };
+            if (!entries.TryGetValue(state.DeviceId, out Entry? entry))
+                entries.Add(state.DeviceId, entry = new Entry(state));
+            else if (turn < entry.Turn)
+                return;
+            else
+                entry.State = state with { Channels = entry.State.Channels };
+            entry.Turn = turn;
+            entry.IsForgotten = false;
             entry.StatusChanged = true;
+            CountOnlineNeedsLock(entry, state.IsOnline);
             QueueNeedsLock(entry);
         }
 
@@ -60,8 +73,7 @@ internal sealed class DeviceBoard
     {
         lock (gate)
         {
-            Entry entry = EntryOf(deviceId);
-            if (entry.State is null)
+            if (!entries.TryGetValue(deviceId, out Entry? entry))
                 return;
             entry.State = entry.State with { Channels = channels };
             entry.MetaChanged = true;
@@ -71,11 +83,43 @@ internal sealed class DeviceBoard
         Changed?.Invoke();
     }
 
+    /// <summary>
+    /// Forgets a device that is not online: its retained topics are to be emptied, then nothing is left of it.
+    /// </summary>
+    public void Forget(string deviceId)
+    {
+        lock (gate)
+        {
+            if (!entries.TryGetValue(deviceId, out Entry? entry) || entry.State.IsOnline)
+                return;
+            entry.IsForgotten = true;
+            QueueNeedsLock(entry);
+        }
+
+        Changed?.Invoke();
+    }
+
+    /// <summary>Everything is to be published again: the link leads to a broker that may know nothing of it.</summary>
+    public void PublishAll()
+    {
+        lock (gate)
+        {
+            foreach (Entry entry in entries.Values)
+            {
+                entry.StatusChanged = true;
+                entry.MetaChanged = entry.State.Channels is not null;
+                QueueNeedsLock(entry);
+            }
+        }
+
+        Changed?.Invoke();
+    }
+
     /// <summary>The states of all devices known.</summary>
     public IReadOnlyList<DeviceState> Snapshot()
     {
         lock (gate)
-            return [.. entries.Values.Where(e => e.State is not null).Select(e => e.State!)];
+            return [.. entries.Values.Where(e => !e.IsForgotten).Select(e => e.State)];
     }
 
     /// <summary>The next change to publish.</summary>
@@ -86,19 +130,42 @@ internal sealed class DeviceBoard
             notice = default;
             if (!changed.TryDequeue(out Entry? entry))
                 return false;
-            notice = new DeviceNotice(entry.State!, entry.StatusChanged, entry.MetaChanged);
-            entry.IsQueued = entry.StatusChanged = entry.MetaChanged = false;
+            entry.IsQueued = false;
+            if (entry.IsForgotten)
+            {
+                entries.Remove(entry.State.DeviceId);
+                notice = new DeviceNotice(entry.State, StatusChanged: true, MetaChanged: true, IsForgotten: true);
+                return true;
+            }
+
+            notice = new DeviceNotice(entry.State, entry.StatusChanged, entry.MetaChanged);
+            entry.StatusChanged = entry.MetaChanged = false;
             return true;
         }
     }
 
-    /// <summary>A change taken was not confirmed by the broker: it is to be published again, in its newest form.</summary>
+    /// <summary>
+    /// A change taken was not confirmed by the broker: it is to be published again, in its newest form.
+    /// </summary>
     public void Return(in DeviceNotice notice)
     {
         lock (gate)
         {
-            Entry entry = EntryOf(notice.State.DeviceId);
-            entry.StatusChanged |= notice.StatusChanged;
+            bool isThere = entries.TryGetValue(notice.State.DeviceId, out Entry? entry);
+            if (notice.IsForgotten)
+            {
+                // If it is there it came back meanwhile, and what is published of it then takes the place of the old.
+                if (isThere)
+                    return;
+                entries.Add(notice.State.DeviceId, entry = new Entry(notice.State) { IsForgotten = true });
+            }
+            else if (!isThere)
+            {
+                // It was forgotten meanwhile, and that was published or is about to be.
+                return;
+            }
+
+            entry!.StatusChanged |= notice.StatusChanged;
             entry.MetaChanged |= notice.MetaChanged;
             QueueNeedsLock(entry);
         }
@@ -106,11 +173,10 @@ internal sealed class DeviceBoard
         Changed?.Invoke();
     }
 
-    private Entry EntryOf(string deviceId)
+    private void CountOnlineNeedsLock(Entry entry, bool isOnline)
     {
-        if (!entries.TryGetValue(deviceId, out Entry? entry))
-            entries.Add(deviceId, entry = new Entry());
-        return entry;
+        OnlineCount += (isOnline ? 1 : 0) - (entry.IsCountedOnline ? 1 : 0);
+        entry.IsCountedOnline = isOnline;
     }
 
     private void QueueNeedsLock(Entry entry)
@@ -121,14 +187,20 @@ internal sealed class DeviceBoard
         changed.Enqueue(entry);
     }
 
-    private sealed class Entry
+    private sealed class Entry(DeviceState state)
     {
-        public DeviceState? State { get; set; }
+        public DeviceState State { get; set; } = state;
+
+        public long Turn { get; set; }
 
         public bool StatusChanged { get; set; }
 
         public bool MetaChanged { get; set; }
 
+        public bool IsForgotten { get; set; }
+
         public bool IsQueued { get; set; }
+
+        public bool IsCountedOnline { get; set; }
     }
 }

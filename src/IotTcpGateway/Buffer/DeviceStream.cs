@@ -19,7 +19,7 @@ internal sealed class DeviceStream
     /// <summary>Highest sequence taken; 0 for none.</summary>
     public uint HighestTaken { get; internal set; }
 
-    /// <summary>Every frame taken, up to this sequence, is safe.</summary>
+    /// <summary>Every frame taken, up to this sequence, is safe or was given up.</summary>
     public uint SafeSequence { get; internal set; }
 
     /// <summary>Records not yet settled.</summary>
@@ -30,23 +30,30 @@ internal sealed class DeviceStream
 
     internal int Slot { get; }
 
+    /// <summary>The oldest record not settled.</summary>
     internal long FirstRecord { get; set; } = NoRecord;
 
+    /// <summary>The newest record not settled.</summary>
     internal long LastRecord { get; set; } = NoRecord;
 
     internal bool IsForgotten { get; set; }
 
-    internal bool IsProgressQueued { get; set; }
+    /// <summary>Frames given up of which the owner was not told yet; fewer than the buffer has records.</summary>
+    internal Queue<DroppedFrame>? Dropped { get; set; }
 }
 
-/// <summary>Hears what became of a stream's frames. Called outside locks; must return at once.</summary>
+/// <summary>A frame that was given up, and why.</summary>
+internal readonly record struct DroppedFrame(uint Sequence, DropReason Reason);
+
+/// <summary>
+/// Hears that there is something to tell a stream's device. Called outside locks; must return at once.
+/// </summary>
 internal interface IStreamOwner
 {
-    /// <summary>The safe sequence has advanced.</summary>
-    void SafeAdvanced();
-
-    /// <summary>A frame taken but not yet acknowledged was dropped; it must be answered with NACK.</summary>
-    void FrameDropped(uint sequence, DropReason reason);
+    /// <summary>
+    /// The safe sequence has advanced, or a frame was given up: see <see cref="RecordBuffer.TryTakeDropped"/>.
+    /// </summary>
+    void Progressed();
 }
 
 /// <summary>Why a record was given up.</summary>

@@ -12,41 +12,35 @@ internal enum AddResult
     /// <summary>There is no room; the frame stays with its session, which tries again when told of room.</summary>
     Full,
 
-    /// <summary>There is no room and the policy drops what arrives: it is to be answered with NACK 7.</summary>
+    /// <summary>
+    /// There is no room and the policy drops what arrives. The caller owes NACK 7, and only then calls
+    /// <see cref="RecordBuffer.SkipSequence"/>, so that no ACK covers the frame before it.
+    /// </summary>
     Dropped,
 }
 
 /// <summary>
 /// The memory between ingest and forward: records in arrival order in native memory under a hard byte cap, without an
-/// object per record, and the custody of each device's frames. Safe for several threads; callbacks come outside its lock.
+/// object per record, and the custody of each device's frames. Many may add, one takes and settles. Safe for several
+/// threads; callbacks come outside its lock.
 /// </summary>
-internal sealed class RecordBuffer : IDisposable
+internal sealed partial class RecordBuffer : IDisposable
 {
-    // Above the high mark devices are told to wait; what is between it and the cap takes the frames already on the way.
-    private const int HighMarkPercent = 75;
-    private const int LowMarkPercent = 50;
-
     private readonly Lock gate = new();
     private readonly BufferOptions options;
     private readonly TimeProvider time;
-    private readonly long chunksMax;
-    private readonly Dictionary<long, RecordChunk> chunks = [];
     private readonly SlotTable<DeviceStream> streams = new();
     private readonly ChannelTables tables = new();
     private readonly Histogram<double> safeSeconds;
     private readonly Counter<long> droppedTotal;
-    private RecordChunk? first;
-    private RecordChunk? last;
-    private long nextChunkNumber;
     private RecordChunk? takeChunk;
     private int takeOffset;
-    private bool isClosed;
 
     public RecordBuffer(BufferOptions options, TimeProvider time, Meter meter)
     {
         this.options = options;
         this.time = time;
-        chunksMax = Math.Max(options.Memory / RecordChunk.Bytes, 2);
+        MemoryBytesMax = Math.Max(options.Memory / RecordChunk.Bytes, 2) * RecordChunk.Bytes;
         safeSeconds = meter.CreateHistogram<double>(
             "iotgw_frame_safe_seconds", "s", "Time from a frame's arrival to its being safe.");
         droppedTotal = meter.CreateCounter<long>("iotgw_buffer_dropped_total", null, "Records given up, by reason.");
@@ -58,7 +52,7 @@ internal sealed class RecordBuffer : IDisposable
             "Bytes that unconfirmed records take.");
     }
 
-    /// <summary>There is room again after window 0; called outside the lock.</summary>
+    /// <summary>Devices that were told to wait may send again; called outside the lock.</summary>
     public event Action? Reopened;
 
     /// <summary>A record may be there to take; called outside the lock, must return at once.</summary>
@@ -69,17 +63,6 @@ internal sealed class RecordBuffer : IDisposable
 
     /// <summary>Records given up since the start.</summary>
     public long DroppedRecords { get; private set; }
-
-    /// <summary>Bytes of memory taken, in whole chunks.</summary>
-    public long MemoryBytes => Volatile.Read(ref chunkCount) * RecordChunk.Bytes;
-
-    /// <summary>Most bytes of memory that it takes.</summary>
-    public long MemoryBytesMax => chunksMax * RecordChunk.Bytes;
-
-    /// <summary>Whether devices are told to wait.</summary>
-    public bool IsFull => Volatile.Read(ref isClosed);
-
-    private long chunkCount;
 
     /// <summary>Makes a stream; custody of what is added to it is kept until <see cref="Forget"/>.</summary>
     public DeviceStream Open(string deviceId, uint bootId)
@@ -99,13 +82,14 @@ internal sealed class RecordBuffer : IDisposable
         {
             stream.IsForgotten = true;
             stream.Owner = null;
-            if (stream.Outstanding == 0 && stream.FirstRecord == DeviceStream.NoRecord)
+            stream.Dropped = null;
+            if (stream.Outstanding == 0)
                 streams.Remove(stream.Slot);
         }
     }
 
-    /// <summary>Who hears of the stream's progress from now on; null for nobody.</summary>
-    public void SetOwner(DeviceStream stream, IStreamOwner? owner)
+    /// <summary>Who hears of the stream's progress from now on.</summary>
+    public void SetOwner(DeviceStream stream, IStreamOwner owner)
     {
         lock (gate)
             stream.Owner = owner;
@@ -116,18 +100,34 @@ internal sealed class RecordBuffer : IDisposable
     {
         lock (gate)
         {
-            if (ReferenceEquals(stream.Owner, owner))
-                stream.Owner = null;
+            if (!ReferenceEquals(stream.Owner, owner))
+                return;
+            stream.Owner = null;
+            stream.Dropped = null;
         }
     }
 
-    /// <summary>Counts a frame that will not be forwarded as taken: it is answered with NACK.</summary>
+    /// <summary>Counts a frame that will not be forwarded as taken; its NACK is owed already.</summary>
     public void SkipSequence(DeviceStream stream, uint sequence)
     {
         lock (gate)
         {
             stream.HighestTaken = Math.Max(stream.HighestTaken, sequence);
             AdvanceSafeNeedsLock(stream);
+        }
+    }
+
+    /// <summary>
+    /// What the stream's device is to be told, at one moment: the next frame that was given up, or, when there is none,
+    /// the safe sequence. An ACK of it, sent after the NACKs, covers no frame that was dropped untold.
+    /// </summary>
+    public bool TryTakeDropped(DeviceStream stream, out DroppedFrame dropped, out uint safe)
+    {
+        lock (gate)
+        {
+            safe = stream.SafeSequence;
+            dropped = default;
+            return stream.Dropped is not null && stream.Dropped.TryDequeue(out dropped);
         }
     }
 
@@ -140,54 +140,46 @@ internal sealed class RecordBuffer : IDisposable
     public AddResult TryAdd(
         DeviceStream stream, uint sequence, ChannelTable channels, in Arrival arrival, ReadOnlySpan<byte> body)
     {
-        List<(IStreamOwner Owner, uint Sequence)>? dropped = null;
+        List<IStreamOwner>? owners = null;
         AddResult result;
+        long droppedBefore, dropped;
         lock (gate)
         {
             if (sequence <= stream.HighestTaken)
                 throw new UnreachableException($"sequence {sequence} was taken before");
-            if (!MakeRoomNeedsLock(body.Length, ref dropped))
-            {
-                result = options.WhenFull == WhenFull.DropNewest ? AddResult.Dropped : AddResult.Full;
-                if (result == AddResult.Dropped)
-                {
-                    stream.HighestTaken = sequence;
-                    AdvanceSafeNeedsLock(stream);
-                    CountDropNeedsLock(DropReason.BufferFull);
-                }
-            }
-            else
+            droppedBefore = DroppedRecords;
+            if (MakeRoomNeedsLock(body.Length, ref owners))
             {
                 AppendNeedsLock(stream, sequence, channels, arrival, body);
                 result = AddResult.Added;
             }
+            else if (options.WhenFull == WhenFull.DropNewest)
+            {
+                DroppedRecords++;
+                result = AddResult.Dropped;
+            }
+            else
+            {
+                isStarved = true;
+                result = AddResult.Full;
+            }
+
+            dropped = DroppedRecords - droppedBefore;
         }
 
         if (result == AddResult.Added)
             Added?.Invoke();
-        foreach ((IStreamOwner owner, uint number) in dropped ?? [])
+        if (dropped > 0)
+            CountDropped(dropped, DropReason.BufferFull);
+        if (owners is not null)
         {
-            owner.FrameDropped(number, DropReason.BufferFull);
+            foreach (IStreamOwner owner in owners)
+                owner.Progressed();
         }
 
         if (result == AddResult.Added && options.Ack == AckPolicy.Memory)
-            stream.Owner?.SafeAdvanced();
+            stream.Owner?.Progressed();
         return result;
-    }
-
-    /// <summary>How many DATA frames a device may have outstanding now; 0 while the buffer is full.</summary>
-    /// <param name="windowMax">The listener's largest window.</param>
-    /// <param name="sessions">Sessions that share the room.</param>
-    public ushort WindowFor(int windowMax, int sessions)
-    {
-        if (options.WhenFull != WhenFull.Refuse)
-            return (ushort)windowMax;
-        if (IsFull)
-            return 0;
-        // Half of what is free is promised, at a generous frame size; at least 1 or nobody would move.
-        long free = (chunksMax - Volatile.Read(ref chunkCount)) * RecordChunk.Bytes;
-        long share = free / 2 / (256L * Math.Max(sessions, 1));
-        return (ushort)Math.Clamp(share, 1, windowMax);
     }
 
     /// <summary>The next record in arrival order that is neither with the forwarder nor settled.</summary>
@@ -195,9 +187,10 @@ internal sealed class RecordBuffer : IDisposable
     {
         lock (gate)
         {
+            ShrinkIfDueNeedsLock();
             while (takeChunk is not null)
             {
-                while (takeOffset < takeChunk.Used)
+                while (takeChunk.TryFind(ref takeOffset))
                 {
                     int offset = takeOffset;
                     ref RecordHeader header = ref takeChunk.HeaderAt(offset);
@@ -205,6 +198,7 @@ internal sealed class RecordBuffer : IDisposable
                     if ((header.Flags & (RecordFlags.Taken | RecordFlags.Settled)) != 0)
                         continue;
                     header.Flags |= RecordFlags.Taken;
+                    takeChunk.InFlight++;
                     record = ViewNeedsLock(takeChunk, offset);
                     return true;
                 }
@@ -224,10 +218,7 @@ internal sealed class RecordBuffer : IDisposable
     public BufferedRecord Read(RecordHandle handle)
     {
         lock (gate)
-        {
-            RecordChunk chunk = ChunkOf(handle);
-            return ViewNeedsLock(chunk, OffsetOf(handle));
-        }
+            return ViewNeedsLock(ChunkOf(handle.Value), OffsetOf(handle.Value));
     }
 
     /// <summary>The broker has confirmed every message of the record.</summary>
@@ -239,22 +230,32 @@ internal sealed class RecordBuffer : IDisposable
     /// <summary>The link was lost: everything unsettled is to be taken again, oldest first.</summary>
     public void Rewind()
     {
+        TaskCompletionSource? room;
         lock (gate)
         {
             for (RecordChunk? chunk = first; chunk is not null; chunk = chunk.Next)
             {
-                for (int offset = 0; offset < chunk.Used; offset += RecordChunk.BytesOf(chunk.HeaderAt(offset).BodyBytes))
+                for (int offset = 0; chunk.TryFind(ref offset);)
                 {
-                    chunk.HeaderAt(offset).Flags &= ~RecordFlags.Taken;
+                    ref RecordHeader header = ref chunk.HeaderAt(offset);
+                    header.Flags &= ~RecordFlags.Taken;
+                    offset += RecordChunk.BytesOf(header.BodyBytes);
                 }
+
+                chunk.InFlight = 0;
             }
 
             takeChunk = first;
             takeOffset = 0;
+            room = TakeRoomWaiterNeedsLock();
         }
+
+        room?.TrySetResult();
     }
 
-    /// <summary>Counts the memory of a connection's channel table; false if all tables together would take too much.</summary>
+    /// <summary>
+    /// Counts the memory of a connection's channel table; false if all tables together would take too much.
+    /// </summary>
     public bool TryHold(ChannelTable table, long bytesMax)
     {
         lock (gate)
@@ -277,27 +278,6 @@ internal sealed class RecordBuffer : IDisposable
         }
     }
 
-    /// <inheritdoc/>
-    public void Dispose()
-    {
-        lock (gate)
-        {
-            foreach (RecordChunk chunk in chunks.Values)
-            {
-                chunk.Dispose();
-            }
-
-            chunks.Clear();
-            first = last = takeChunk = null;
-        }
-    }
-
-    private static int OffsetOf(RecordHandle handle) => (int)(handle.Value & (RecordChunk.Bytes - 1));
-
-    private RecordChunk ChunkOf(RecordHandle handle) => chunks[handle.Value >> RecordChunk.ShiftBits];
-
-    private static long HandleOf(RecordChunk chunk, int offset) => (chunk.Number << RecordChunk.ShiftBits) | (uint)offset;
-
     private BufferedRecord ViewNeedsLock(RecordChunk chunk, int offset)
     {
         ref RecordHeader header = ref chunk.HeaderAt(offset);
@@ -315,33 +295,6 @@ internal sealed class RecordBuffer : IDisposable
         };
     }
 
-    private bool MakeRoomNeedsLock(int bodyBytes, ref List<(IStreamOwner, uint)>? dropped)
-    {
-        if (last is not null && last.HasRoomFor(bodyBytes))
-            return true;
-        while (chunkCount >= chunksMax)
-        {
-            if (options.WhenFull != WhenFull.DropOldest || !DropOldestChunkNeedsLock(ref dropped))
-                return false;
-        }
-
-        RecordChunk? previous = last;
-        var chunk = new RecordChunk(nextChunkNumber++) { Previous = previous };
-        chunks.Add(chunk.Number, chunk);
-        if (previous is null)
-            first = chunk;
-        else
-            previous.Next = chunk;
-        last = chunk;
-        takeChunk ??= chunk;
-        chunkCount++;
-        if (previous is { Live: 0 })
-            FreeNeedsLock(previous);
-        if (chunkCount * 100 > chunksMax * HighMarkPercent)
-            isClosed = true;
-        return true;
-    }
-
     private void AppendNeedsLock(
         DeviceStream stream, uint sequence, ChannelTable channels, in Arrival arrival, ReadOnlySpan<byte> body)
     {
@@ -350,10 +303,11 @@ internal sealed class RecordBuffer : IDisposable
             ArrivalUnixMilliseconds = arrival.UnixMilliseconds,
             ArrivalMicroseconds = arrival.MonotonicMicroseconds,
             NextOfStream = DeviceStream.NoRecord,
-            BodyBytes = body.Length,
+            PreviousOfStream = stream.LastRecord,
             Sequence = sequence,
             StreamSlot = stream.Slot,
             TableSlot = tables.Hold(channels),
+            BodyBytes = checked((ushort)body.Length),
             Flags = arrival.IsSynchronised ? RecordFlags.Synchronised : RecordFlags.None,
         };
         long handle = HandleOf(last!, last!.Append(header, body));
@@ -369,147 +323,82 @@ internal sealed class RecordBuffer : IDisposable
             stream.SafeSequence = sequence;
     }
 
-    private ref RecordHeader HeaderOf(long handle)
-    {
-        var typed = new RecordHandle(handle);
-        return ref ChunkOf(typed).HeaderAt(OffsetOf(typed));
-    }
-
     private void Settle(RecordHandle handle, DropReason? drop)
     {
         IStreamOwner? owner;
-        bool reopened, advanced, nack;
-        uint sequence;
+        TaskCompletionSource? room;
+        bool reopened;
+        double seconds;
         lock (gate)
         {
-            ref RecordHeader header = ref HeaderOf(handle.Value);
+            RecordChunk chunk = ChunkOf(handle.Value);
+            ref RecordHeader header = ref chunk.HeaderAt(OffsetOf(handle.Value));
             if ((header.Flags & RecordFlags.Settled) != 0)
                 throw new UnreachableException($"record {handle.Value} was settled before");
-            DeviceStream stream = streams[header.StreamSlot];
-            owner = stream.Owner;
-            sequence = header.Sequence;
-            if (drop is null)
-            {
-                double micros = time.GetElapsedTime(0).TotalMicroseconds - header.ArrivalMicroseconds;
-                safeSeconds.Record(Math.Max(micros, 0) / 1e6);
-            }
-            else
-            {
-                CountDropNeedsLock(drop.Value);
-            }
-
-            nack = drop is not null && sequence > stream.SafeSequence;
-            advanced = SettleNeedsLock(ref header, stream);
-            reopened = isClosed && chunkCount * 100 <= chunksMax * LowMarkPercent;
-            if (reopened)
-                isClosed = false;
+            seconds = time.GetElapsedTime(0).TotalSeconds - (header.ArrivalMicroseconds / 1e6);
+            owner = SettleNeedsLock(chunk, ref header, drop);
+            ShrinkIfDueNeedsLock();
+            reopened = ReopenNeedsLock();
+            // Drop-oldest needs a chunk without a record in flight; the others wait for the low mark.
+            bool isWorthATry = options.WhenFull == WhenFull.DropOldest ? chunk.InFlight == 0 : !isClosed;
+            room = isWorthATry ? TakeRoomWaiterNeedsLock() : null;
         }
 
-        if (nack)
-            owner?.FrameDropped(sequence, drop!.Value);
-        if (advanced)
-            owner?.SafeAdvanced();
+        if (drop is { } reason)
+            CountDropped(1, reason);
+        else
+            safeSeconds.Record(Math.Max(seconds, 0));
+        owner?.Progressed();
         if (reopened)
             Reopened?.Invoke();
+        room?.TrySetResult();
     }
 
-    private bool SettleNeedsLock(ref RecordHeader header, DeviceStream stream)
+    // Returns the owner if there is something to tell it. The chunk may be gone afterwards.
+    private IStreamOwner? SettleNeedsLock(RecordChunk chunk, ref RecordHeader header, DropReason? drop)
     {
-        header.Flags |= RecordFlags.Settled;
+        DeviceStream stream = streams[header.StreamSlot];
+        UnlinkNeedsLock(stream, ref header);
+        tables.Release(header.TableSlot);
+        chunk.Settle(ref header);
         stream.Outstanding--;
         Records--;
+        if (drop is { } reason)
+        {
+            DroppedRecords++;
+            if (stream.Owner is not null)
+                (stream.Dropped ??= new()).Enqueue(new DroppedFrame(header.Sequence, reason));
+        }
+
+        bool hasAdvanced = AdvanceSafeNeedsLock(stream);
+        if (stream is { IsForgotten: true, Outstanding: 0 })
+            streams.Remove(stream.Slot);
+        ReleaseNeedsLock(chunk);
+        return hasAdvanced || drop is not null ? stream.Owner : null;
+    }
+
+    private void UnlinkNeedsLock(DeviceStream stream, ref RecordHeader header)
+    {
+        if (header.PreviousOfStream == DeviceStream.NoRecord)
+            stream.FirstRecord = header.NextOfStream;
+        else
+            HeaderOf(header.PreviousOfStream).NextOfStream = header.NextOfStream;
+        if (header.NextOfStream == DeviceStream.NoRecord)
+            stream.LastRecord = header.PreviousOfStream;
+        else
+            HeaderOf(header.NextOfStream).PreviousOfStream = header.PreviousOfStream;
+    }
+
+    private bool AdvanceSafeNeedsLock(DeviceStream stream)
+    {
         uint before = stream.SafeSequence;
-        while (stream.FirstRecord != DeviceStream.NoRecord)
-        {
-            var handle = new RecordHandle(stream.FirstRecord);
-            RecordChunk chunk = ChunkOf(handle);
-            ref RecordHeader head = ref chunk.HeaderAt(OffsetOf(handle));
-            if ((head.Flags & RecordFlags.Settled) == 0)
-                break;
-            stream.FirstRecord = head.NextOfStream;
-            tables.Release(head.TableSlot);
-            ReleaseNeedsLock(chunk);
-        }
-
-        if (stream.FirstRecord == DeviceStream.NoRecord)
-        {
-            stream.LastRecord = DeviceStream.NoRecord;
-            if (stream.IsForgotten)
-                streams.Remove(stream.Slot);
-        }
-
-        AdvanceSafeNeedsLock(stream);
+        stream.SafeSequence = stream.FirstRecord == DeviceStream.NoRecord || options.Ack == AckPolicy.Memory
+            ? stream.HighestTaken
+            : HeaderOf(stream.FirstRecord).Sequence - 1;
         return stream.SafeSequence != before;
     }
 
-    private void AdvanceSafeNeedsLock(DeviceStream stream)
-    {
-        uint safe = stream.FirstRecord == DeviceStream.NoRecord || options.Ack == AckPolicy.Memory
-            ? stream.HighestTaken
-            : HeaderOf(stream.FirstRecord).Sequence - 1;
-        stream.SafeSequence = Math.Max(stream.SafeSequence, safe);
-    }
-
-    private void ReleaseNeedsLock(RecordChunk chunk)
-    {
-        // The last chunk is kept for what comes next.
-        if (--chunk.Live == 0 && chunk != last)
-            FreeNeedsLock(chunk);
-    }
-
-    private void FreeNeedsLock(RecordChunk chunk)
-    {
-        if (takeChunk == chunk)
-        {
-            takeChunk = chunk.Next;
-            takeOffset = 0;
-        }
-
-        if (chunk.Previous is null)
-            first = chunk.Next;
-        else
-            chunk.Previous.Next = chunk.Next;
-        if (chunk.Next is null)
-            last = chunk.Previous;
-        else
-            chunk.Next.Previous = chunk.Previous;
-        chunks.Remove(chunk.Number);
-        chunk.Dispose();
-        chunkCount--;
-    }
-
-    // Memory comes back in whole chunks, so the oldest chunk with a record that is not in flight is emptied of such.
-    private bool DropOldestChunkNeedsLock(ref List<(IStreamOwner, uint)>? dropped)
-    {
-        long before = chunkCount;
-        for (RecordChunk? chunk = first; chunk is not null && chunkCount == before;)
-        {
-            RecordChunk? next = chunk.Next;
-            int offset = 0;
-            int used = chunk.Used;
-            while (offset < used && chunkCount == before)
-            {
-                ref RecordHeader header = ref chunk.HeaderAt(offset);
-                offset += RecordChunk.BytesOf(header.BodyBytes);
-                if ((header.Flags & (RecordFlags.Taken | RecordFlags.Settled)) != 0)
-                    continue;
-                DeviceStream stream = streams[header.StreamSlot];
-                if (stream.Owner is { } owner && header.Sequence > stream.SafeSequence)
-                    (dropped ??= []).Add((owner, header.Sequence));
-                CountDropNeedsLock(DropReason.BufferFull);
-                SettleNeedsLock(ref header, stream);
-            }
-
-            chunk = next;
-        }
-
-        return chunkCount < before;
-    }
-
-    private void CountDropNeedsLock(DropReason reason)
-    {
-        DroppedRecords++;
-        droppedTotal.Add(1, new KeyValuePair<string, object?>(
+    private void CountDropped(long records, DropReason reason) =>
+        droppedTotal.Add(records, new KeyValuePair<string, object?>(
             "reason", reason == DropReason.BufferFull ? "buffer-full" : "refused"));
-    }
 }

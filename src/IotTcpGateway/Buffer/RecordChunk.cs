@@ -2,46 +2,122 @@ using System.Runtime.InteropServices;
 
 namespace IotTcpGateway.Buffer;
 
-/// <summary>A block of native memory with records one after the other; freed as a whole when the last is released.</summary>
-internal sealed unsafe class RecordChunk : IDisposable
+/// <summary>
+/// A block of native memory with records one after the other; freed as a whole when the last is settled. When few are
+/// left it can shrink to these: they keep the offsets by which they are known.
+/// </summary>
+internal sealed unsafe class RecordChunk(long number) : IDisposable
 {
     public const int ShiftBits = 16;
     public const int Bytes = 1 << ShiftBits;
 
+    // A quarter left: moving less than that frees much for little copying.
+    private const int SparseShare = 4;
+
     private byte* memory = (byte*)NativeMemory.Alloc(Bytes);
+    private int[]? keptOffsets;
+    private int[]? keptPlaces;
+    private int used;
 
-    public RecordChunk(long number) => Number = number;
+    public long Number { get; } = number;
 
-    public long Number { get; }
+    /// <summary>Memory that it takes.</summary>
+    public int AllocatedBytes { get; private set; } = Bytes;
 
-    /// <summary>Bytes written.</summary>
-    public int Used { get; private set; }
+    /// <summary>Records not settled.</summary>
+    public int Live { get; private set; }
 
-    /// <summary>Records not yet released.</summary>
-    public int Live { get; set; }
+    /// <summary>Memory that these need.</summary>
+    public int LiveBytes { get; private set; }
+
+    /// <summary>Those of them that the forwarder has.</summary>
+    public int InFlight { get; set; }
 
     public RecordChunk? Next { get; set; }
 
     public RecordChunk? Previous { get; set; }
 
+    public bool IsSparse => LiveBytes * SparseShare <= AllocatedBytes;
+
     public static int BytesOf(int bodyBytes) => (sizeof(RecordHeader) + bodyBytes + 7) & ~7;
 
-    public bool HasRoomFor(int bodyBytes) => Used + BytesOf(bodyBytes) <= Bytes;
+    public bool HasRoomFor(int bodyBytes) => keptOffsets is null && used + BytesOf(bodyBytes) <= Bytes;
 
-    public ref RecordHeader HeaderAt(int offset) => ref *(RecordHeader*)(memory + offset);
+    public ref RecordHeader HeaderAt(int offset) => ref *(RecordHeader*)(memory + PlaceOf(offset));
 
-    public ReadOnlySpan<byte> BodyAt(int offset) =>
-        new(memory + offset + sizeof(RecordHeader), HeaderAt(offset).BodyBytes);
+    public ReadOnlySpan<byte> BodyAt(int offset)
+    {
+        byte* place = memory + PlaceOf(offset);
+        return new ReadOnlySpan<byte>(place + sizeof(RecordHeader), ((RecordHeader*)place)->BodyBytes);
+    }
+
+    /// <summary>
+    /// The offset of the first record at or behind an offset; settled ones may be among them. False at the end.
+    /// </summary>
+    public bool TryFind(ref int offset)
+    {
+        if (keptOffsets is null)
+            return offset < used;
+        int index = Array.BinarySearch(keptOffsets, offset);
+        index = index < 0 ? ~index : index;
+        if (index == keptOffsets.Length)
+            return false;
+        offset = keptOffsets[index];
+        return true;
+    }
 
     /// <summary>Appends a record; the caller made sure of the room. Returns its offset.</summary>
     public int Append(in RecordHeader header, ReadOnlySpan<byte> body)
     {
-        int offset = Used;
+        int offset = used;
         HeaderAt(offset) = header;
         body.CopyTo(new Span<byte>(memory + offset + sizeof(RecordHeader), body.Length));
-        Used += BytesOf(body.Length);
+        int bytes = BytesOf(body.Length);
+        used += bytes;
         Live++;
+        LiveBytes += bytes;
         return offset;
+    }
+
+    /// <summary>A record's body is needed no more.</summary>
+    public void Settle(ref RecordHeader header)
+    {
+        if ((header.Flags & RecordFlags.Taken) != 0)
+            InFlight--;
+        header.Flags |= RecordFlags.Settled;
+        Live--;
+        LiveBytes -= BytesOf(header.BodyBytes);
+    }
+
+    /// <summary>
+    /// Moves what is not settled into a block of just that size; spans into the chunk become invalid.
+    /// </summary>
+    public void Shrink()
+    {
+        var offsets = new int[Live];
+        var places = new int[Live];
+        var smaller = (byte*)NativeMemory.Alloc((nuint)LiveBytes);
+        int kept = 0, place = 0;
+        for (int offset = 0; TryFind(ref offset);)
+        {
+            ref RecordHeader header = ref HeaderAt(offset);
+            int bytes = BytesOf(header.BodyBytes);
+            if ((header.Flags & RecordFlags.Settled) == 0)
+            {
+                new ReadOnlySpan<byte>(memory + PlaceOf(offset), bytes).CopyTo(new Span<byte>(smaller + place, bytes));
+                offsets[kept] = offset;
+                places[kept++] = place;
+                place += bytes;
+            }
+
+            offset += bytes;
+        }
+
+        NativeMemory.Free(memory);
+        memory = smaller;
+        keptOffsets = offsets;
+        keptPlaces = places;
+        AllocatedBytes = LiveBytes;
     }
 
     public void Dispose()
@@ -49,6 +125,9 @@ internal sealed unsafe class RecordChunk : IDisposable
         NativeMemory.Free(memory);
         memory = null;
     }
+
+    private int PlaceOf(int offset) =>
+        keptOffsets is null ? offset : keptPlaces![Array.BinarySearch(keptOffsets, offset)];
 }
 
 /// <summary>What stands before a record's body in a chunk.</summary>
@@ -57,15 +136,16 @@ internal struct RecordHeader
     public long ArrivalUnixMilliseconds;
     public long ArrivalMicroseconds;
     public long NextOfStream;
-    public int BodyBytes;
+    public long PreviousOfStream;
     public uint Sequence;
     public int StreamSlot;
     public int TableSlot;
+    public ushort BodyBytes;
     public RecordFlags Flags;
 }
 
 [Flags]
-internal enum RecordFlags
+internal enum RecordFlags : ushort
 {
     None = 0,
 

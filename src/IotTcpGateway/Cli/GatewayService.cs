@@ -22,15 +22,12 @@ internal sealed partial class GatewayService(
 {
     public const string LogCategory = "iotgw";
 
-    private static readonly TimeSpan SettledAfter = TimeSpan.FromSeconds(2);
-
     private readonly ILogger logger = loggers.CreateLogger(LogCategory);
-    private readonly SystemdNotifier notifier = new();
     private Gateway? gateway;
     private HttpEndpoint? http;
     private ControlSocket? control;
     private ServiceManager? manager;
-    private ITimer? settled;
+    private MemoryKeeper? memory;
     private PosixSignalRegistration? hangUp;
     private Task watching = Task.CompletedTask;
     private bool isStopping;
@@ -61,15 +58,15 @@ internal sealed partial class GatewayService(
 
         control = new ControlSocket(controlSocketPath, gateway.Health, logger);
         control.Start();
-        manager = new ServiceManager(notifier, gateway.Health, TimeProvider.System, logger);
+        manager = new ServiceManager(new SystemdNotifier(), gateway.Health, TimeProvider.System, logger);
         hangUp = PosixSignalRegistration.Create(PosixSignal.SIGHUP, signal =>
         {
             signal.Cancel = true;
             Reload();
         });
         watching = WatchAsync(gateway);
-        settled = TimeProvider.System.CreateTimer(_ => StartupMemory.GiveBack(), null, SettledAfter, Timeout.InfiniteTimeSpan);
-        notifier.Notify(ServiceState.Ready);
+        memory = new MemoryKeeper(TimeProvider.System);
+        manager.Ready();
         LogStarted(logger, ProductVersion.Text, configuration.Gateway.Id);
     }
 
@@ -79,7 +76,7 @@ internal sealed partial class GatewayService(
         if (gateway is null)
             return;
         Volatile.Write(ref isStopping, true);
-        notifier.Notify(ServiceState.Stopping);
+        manager?.Stopping();
         hangUp?.Dispose();
         await gateway.StopAsync(text => manager?.Say(text)).ConfigureAwait(false);
         await watching.ConfigureAwait(false);
@@ -93,7 +90,7 @@ internal sealed partial class GatewayService(
         if (Interlocked.Exchange(ref isDisposed, true))
             return;
         hangUp?.Dispose();
-        settled?.Dispose();
+        memory?.Dispose();
         manager?.Dispose();
         control?.Dispose();
         if (http is not null)

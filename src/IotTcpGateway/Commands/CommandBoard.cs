@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using System.Text;
 using System.Threading.Channels;
 
 namespace IotTcpGateway.Commands;
@@ -35,16 +36,25 @@ internal sealed class CommandBoard
     /// <summary>Bytes that name and payload may take in a COMMAND frame.</summary>
     public const int NameAndPayloadBytesMax = 512 - 3;
 
-    private const int AnswersMax = 1024;
+    // A RESULT carries at most 16 KiB, so what waits here takes at most 4 MiB.
+    private const int AnswersMax = 256;
+    private const int NameBytesMax = byte.MaxValue;
 
     private readonly ConcurrentDictionary<string, ICommandReceiver> receivers = new();
-    private readonly Channel<CommandAnswer> answers = Channel.CreateBounded<CommandAnswer>(
-        new BoundedChannelOptions(AnswersMax) { FullMode = BoundedChannelFullMode.DropOldest });
+    private readonly Channel<CommandAnswer> answers;
+    private long answersDropped;
+
+    public CommandBoard() => answers = Channel.CreateBounded<CommandAnswer>(
+        new BoundedChannelOptions(AnswersMax) { FullMode = BoundedChannelFullMode.DropOldest },
+        _ => Interlocked.Increment(ref answersDropped));
 
     /// <summary>An answer may be there to publish; must return at once.</summary>
     public event Action? Answered;
 
-    /// <summary>Answers to publish; at most 1 024 wait, the oldest goes first.</summary>
+    /// <summary>Answers that waited for the broker until newer ones took their place.</summary>
+    public long AnswersDropped => Volatile.Read(ref answersDropped);
+
+    /// <summary>Answers to publish; at most 256 wait, the oldest goes first.</summary>
     public ChannelReader<CommandAnswer> Answers => answers.Reader;
 
     /// <summary>From now on this receiver answers the device's commands.</summary>
@@ -57,11 +67,14 @@ internal sealed class CommandBoard
     /// <summary>Hands a command to its device; a refusal is answered at once.</summary>
     public void Post(CommandRequest request)
     {
-        string? refusal = System.Text.Encoding.UTF8.GetByteCount(request.Name) + request.Payload.Length > NameAndPayloadBytesMax
-            ? $"name and payload are over {NameAndPayloadBytesMax} bytes"
-            : receivers.TryGetValue(request.DeviceId, out ICommandReceiver? receiver)
+        string? refusal = RefusalOf(request);
+        if (refusal is null)
+        {
+            refusal = receivers.TryGetValue(request.DeviceId, out ICommandReceiver? receiver)
                 ? receiver.Receive(request)
                 : "the device is not connected";
+        }
+
         if (refusal is not null)
             Answer(new CommandAnswer(request, 0, [], refusal));
     }
@@ -71,5 +84,15 @@ internal sealed class CommandBoard
     {
         answers.Writer.TryWrite(answer);
         Answered?.Invoke();
+    }
+
+    private static string? RefusalOf(CommandRequest request)
+    {
+        int nameBytes = Encoding.UTF8.GetByteCount(request.Name);
+        if (nameBytes is 0 or > NameBytesMax)
+            return $"the name is not of 1 to {NameBytesMax} bytes";
+        return nameBytes + request.Payload.Length > NameAndPayloadBytesMax
+            ? $"name and payload are over {NameAndPayloadBytesMax} bytes"
+            : null;
     }
 }

@@ -63,7 +63,9 @@ internal static class GatewayRules
         .With("maxWindow", new IntegerRule(1, 4096), o => o.MaxWindow, (o, v) => o.MaxWindow = v,
             "DATA frames that a device may have unacknowledged.")
         .With("badFramesPerMinute", new IntegerRule(1, 1_000_000), o => o.BadFramesPerMinute, (o, v) => o.BadFramesPerMinute = v,
-            "Broken frames and handshakes of one address in a minute, before it is refused for a minute.");
+            "Broken frames and handshakes of one address in a minute, before it is refused for a minute.")
+        .With("offencesPerMinute", new IntegerRule(1, 1_000_000), o => o.OffencesPerMinute, (o, v) => o.OffencesPerMinute = v,
+            "Failed proofs, and right frames at the wrong time, of one address in a minute, before it is refused for a minute.");
 
     private static SectionRule<DevicesOptions> Devices() => new SectionRule<DevicesOptions>()
         .With("file", Path("the device key file"), o => o.File, (o, v) => o.File = v,

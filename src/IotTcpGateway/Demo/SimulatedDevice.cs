@@ -30,7 +30,7 @@ internal sealed class SimulatedDevice : IAsyncDisposable
             Host = options.Host,
             Port = options.Port,
             DeviceId = Id,
-            Key = options.KeyOf(Id) is { } key ? key : null,
+            Key = options.KeyOf(Id),
             RequireTags = options.Tagged,
             Tls = options.Tls,
             Firmware = "simulated",

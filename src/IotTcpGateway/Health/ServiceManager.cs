@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Net.Sockets;
 
 using Microsoft.Extensions.Hosting.Systemd;
 using Microsoft.Extensions.Logging;
@@ -20,6 +21,7 @@ internal sealed partial class ServiceManager : IDisposable
     private readonly ITimer? status;
     private string lastStatus = "";
     private bool wasAlive = true;
+    private bool isUnheard;
 
     public ServiceManager(ISystemdNotifier notifier, GatewayHealth health, TimeProvider time, ILogger logger)
     {
@@ -34,10 +36,16 @@ internal sealed partial class ServiceManager : IDisposable
     }
 
     /// <summary>A reload begins; <see cref="Reloaded"/> ends it.</summary>
-    public void Reloading() => notifier.Notify(new ServiceState(string.Create(
+    public void Reloading() => Tell(new ServiceState(string.Create(
         CultureInfo.InvariantCulture, $"RELOADING=1\nMONOTONIC_USEC={Environment.TickCount64 * 1000}")));
 
-    public void Reloaded() => notifier.Notify(ServiceState.Ready);
+    public void Reloaded() => Ready();
+
+    /// <summary>Everything listens.</summary>
+    public void Ready() => Tell(ServiceState.Ready);
+
+    /// <summary>The end begins.</summary>
+    public void Stopping() => Tell(ServiceState.Stopping);
 
     /// <summary>Says what it does now.</summary>
     public void Say(string text)
@@ -45,7 +53,7 @@ internal sealed partial class ServiceManager : IDisposable
         if (text == lastStatus)
             return;
         lastStatus = text;
-        notifier.Notify(new ServiceState("STATUS=" + text));
+        Tell(new ServiceState("STATUS=" + text));
     }
 
     /// <inheritdoc/>
@@ -64,11 +72,27 @@ internal sealed partial class ServiceManager : IDisposable
             : null;
     }
 
+    // A service manager that does not listen, perhaps because it starts anew itself, is no reason to fall.
+    private void Tell(ServiceState state)
+    {
+        try
+        {
+            notifier.Notify(state);
+            isUnheard = false;
+        }
+        catch (SocketException e)
+        {
+            if (!isUnheard)
+                LogUnheard(logger, e.Message);
+            isUnheard = true;
+        }
+    }
+
     private void Feed()
     {
         bool isAlive = health.IsAlive;
         if (isAlive)
-            notifier.Notify(new ServiceState("WATCHDOG=1"));
+            Tell(new ServiceState("WATCHDOG=1"));
         else if (wasAlive)
             LogStandsStill(logger);
         wasAlive = isAlive;
@@ -89,4 +113,7 @@ internal sealed partial class ServiceManager : IDisposable
     [LoggerMessage(1610, LogLevel.Critical,
         "a part of the pipeline stands still: the watchdog is not fed any more, systemd will restart the service")]
     private static partial void LogStandsStill(ILogger logger);
+
+    [LoggerMessage(1611, LogLevel.Warning, "the service manager does not listen on its socket ({Why}): going on without")]
+    private static partial void LogUnheard(ILogger logger, string why);
 }

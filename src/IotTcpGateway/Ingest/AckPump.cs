@@ -3,11 +3,12 @@ using System.Threading.Channels;
 namespace IotTcpGateway.Ingest;
 
 /// <summary>
-/// Sends what sessions owe, away from the forwarder's thread: while it is busy with one session, further progress of the
-/// others merges into one ACK. Each session is queued at most once.
+/// Sends what sessions owe, away from the forwarder's thread: while it is busy with one session, further progress of
+/// the others merges into one ACK.
 /// </summary>
 internal sealed class AckPump
 {
+    // Each session is queued at most once, so it is bounded by the connections that admission lets in.
     private readonly Channel<SessionOutbox> owing =
         Channel.CreateUnbounded<SessionOutbox>(new UnboundedChannelOptions { SingleReader = true });
 

@@ -4,6 +4,22 @@ using IotTcpGateway.Protocol;
 
 namespace IotTcpGateway.Ingest;
 
+/// <summary>What an address did wrong; each kind is counted, and limited, by itself.</summary>
+internal enum Misdeed
+{
+    /// <summary>Nothing.</summary>
+    None,
+
+    /// <summary>It lost the frame boundary, or broke the handshake.</summary>
+    BadBytes,
+
+    /// <summary>It sent a right frame that the protocol does not allow.</summary>
+    Violation,
+
+    /// <summary>It could not prove who it is.</summary>
+    FailedProof,
+}
+
 /// <summary>
 /// Who may have a connection on a listener: the allow list, the caps on connections in all, by address and before
 /// authentication, and the addresses that misbehaved. Its tables are bounded. Safe for several threads.
@@ -11,6 +27,9 @@ namespace IotTcpGateway.Ingest;
 internal sealed class Admission(ListenerOptions options, TimeProvider time)
 {
     private const int MisbehavedMax = 4096;
+
+    // With so few places in all there is nothing to share out.
+    private const int UnsharedPlaces = 16;
     private static readonly TimeSpan RefusedFor = TimeSpan.FromSeconds(60);
     private static readonly TimeSpan CountedFor = TimeSpan.FromMinutes(1);
 
@@ -51,7 +70,7 @@ internal sealed class Admission(ListenerOptions options, TimeProvider time)
                 return RefuseReason.RateLimited;
             Places places = byAddress.GetValueOrDefault(address);
             // Nobody may take all places of the handshake for himself.
-            int shareOfAddress = Math.Max(options.MaxUnauthenticated / 2, 1);
+            int shareOfAddress = Math.Max(options.MaxUnauthenticated / 2, UnsharedPlaces);
             if (Unauthenticated >= options.MaxUnauthenticated || places.Unauthenticated >= shareOfAddress)
                 return RefuseReason.TooManyConnections;
             Unauthenticated++;
@@ -101,32 +120,43 @@ internal sealed class Admission(ListenerOptions options, TimeProvider time)
         }
     }
 
-    /// <summary>The address lost the frame boundary or broke the handshake; true if it is refused from now on for a while.</summary>
-    public bool CountMisbehaviour(IPAddress address)
+    /// <summary>The address did something wrong; true if it is refused from now on for a while.</summary>
+    public bool Count(IPAddress address, Misdeed misdeed)
     {
+        if (misdeed == Misdeed.None)
+            return false;
         lock (gate)
         {
-            long now = time.GetTimestamp();
-            if (!misbehaved.TryGetValue(address, out Misbehaviour? seen))
+            Misbehaviour seen = MisbehaviourOfNeedsLock(address);
+            int times = misdeed switch
             {
-                while (misbehaved.Count >= MisbehavedMax)
-                    misbehaved.Remove(misbehavedInOrder.Dequeue());
-                misbehaved.Add(address, seen = new Misbehaviour(now));
-                misbehavedInOrder.Enqueue(address);
-            }
-
-            if (time.GetElapsedTime(seen.Since, now) > CountedFor)
-            {
-                seen.Since = now;
-                seen.Times = 0;
-            }
-
-            seen.Times++;
-            if (seen.Times <= options.BadFramesPerMinute || seen.RefusedSince is not null)
+                Misdeed.BadBytes => ++seen.BadBytes,
+                Misdeed.Violation => ++seen.Violations,
+                _ => ++seen.FailedProofs,
+            };
+            int limit = misdeed == Misdeed.BadBytes ? options.BadFramesPerMinute : options.OffencesPerMinute;
+            if (times <= limit || seen.RefusedSince is not null)
                 return false;
-            seen.RefusedSince = now;
+            seen.RefusedSince = time.GetTimestamp();
             return true;
         }
+    }
+
+    private Misbehaviour MisbehaviourOfNeedsLock(IPAddress address)
+    {
+        long now = time.GetTimestamp();
+        if (misbehaved.TryGetValue(address, out Misbehaviour? seen))
+        {
+            if (time.GetElapsedTime(seen.Since, now) > CountedFor && !IsRefusedNeedsLock(address))
+                seen.Restart(now);
+            return seen;
+        }
+
+        while (misbehaved.Count >= MisbehavedMax)
+            misbehaved.Remove(misbehavedInOrder.Dequeue());
+        misbehaved.Add(address, seen = new Misbehaviour(now));
+        misbehavedInOrder.Enqueue(address);
+        return seen;
     }
 
     private bool IsRefusedNeedsLock(IPAddress address)
@@ -135,8 +165,7 @@ internal sealed class Admission(ListenerOptions options, TimeProvider time)
             return false;
         if (time.GetElapsedTime(since) < RefusedFor)
             return true;
-        seen.RefusedSince = null;
-        seen.Times = 0;
+        seen.Restart(time.GetTimestamp());
         return false;
     }
 
@@ -144,10 +173,21 @@ internal sealed class Admission(ListenerOptions options, TimeProvider time)
 
     private sealed class Misbehaviour(long since)
     {
-        public long Since { get; set; } = since;
+        public long Since { get; private set; } = since;
 
-        public int Times { get; set; }
+        public int BadBytes { get; set; }
+
+        public int Violations { get; set; }
+
+        public int FailedProofs { get; set; }
 
         public long? RefusedSince { get; set; }
+
+        public void Restart(long now)
+        {
+            Since = now;
+            BadBytes = Violations = FailedProofs = 0;
+            RefusedSince = null;
+        }
     }
 }

@@ -10,35 +10,29 @@ internal sealed class Connection(Socket socket) : IDisposable
     public IPAddress Address { get; } = Normalise(((IPEndPoint)socket.RemoteEndPoint!).Address);
 
     /// <summary>Completes when there is something to read, without holding a buffer.</summary>
-    public ValueTask<int> WaitToReadAsync() => socket.ReceiveAsync(Memory<byte>.Empty, SocketFlags.None);
+    public ValueTask<int> WaitToReadAsync(CancellationToken stopping) =>
+        socket.ReceiveAsync(Memory<byte>.Empty, SocketFlags.None, stopping);
 
-    public ValueTask<int> ReceiveAsync(Memory<byte> buffer) => socket.ReceiveAsync(buffer, SocketFlags.None);
-
-    public ValueTask<int> ReceiveAsync(Memory<byte> buffer, CancellationToken limit) =>
-        socket.ReceiveAsync(buffer, SocketFlags.None, limit);
+    public ValueTask<int> ReceiveAsync(Memory<byte> buffer, CancellationToken stopping) =>
+        socket.ReceiveAsync(buffer, SocketFlags.None, stopping);
 
     public ValueTask<int> SendAsync(ReadOnlyMemory<byte> bytes) => socket.SendAsync(bytes, SocketFlags.None);
 
-    /// <summary>Ends a read that waits: it completes with 0 bytes.</summary>
-    public void StopReading() => Shutdown(SocketShutdown.Receive);
-
     /// <summary>Tells the peer that nothing more comes.</summary>
-    public void HalfClose() => Shutdown(SocketShutdown.Send);
-
-    /// <summary>Ends everything at once.</summary>
-    public void Dispose() => socket.Dispose();
-
-    private static IPAddress Normalise(IPAddress address) => address.IsIPv4MappedToIPv6 ? address.MapToIPv4() : address;
-
-    private void Shutdown(SocketShutdown how)
+    public void HalfClose()
     {
         try
         {
-            socket.Shutdown(how);
+            socket.Shutdown(SocketShutdown.Send);
         }
         catch (Exception e) when (e is SocketException or ObjectDisposedException)
         {
             // The peer or we closed it already: there is nothing left to shut down.
         }
     }
+
+    /// <summary>Ends everything at once.</summary>
+    public void Dispose() => socket.Dispose();
+
+    private static IPAddress Normalise(IPAddress address) => address.IsIPv4MappedToIPv6 ? address.MapToIPv4() : address;
 }

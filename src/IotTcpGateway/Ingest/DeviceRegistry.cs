@@ -10,15 +10,30 @@ internal sealed class Device(string id, TimeProvider time)
     /// <summary>The session that speaks for it now.</summary>
     public Session? Session { get; set; }
 
-    /// <summary>Its last boots, the newest last.</summary>
+    /// <summary>Its last boots, the one last used at the end.</summary>
     public List<DeviceStream> Streams { get; } = new(1);
 
+    /// <summary>Used by the read loop of the session alone.</summary>
     public TokenBucket Frames { get; } = new(time);
 
     public long LastSeen { get; set; } = time.GetTimestamp();
+}
 
-    /// <summary>Whether it authenticated; if not, it is forgotten after a while.</summary>
-    public bool IsKnown { get; set; }
+/// <summary>
+/// Whether a session may speak for a device; in the order in which the protocol has the reasons tell.
+/// </summary>
+internal enum ClaimResult
+{
+    Granted,
+
+    /// <summary>It did not authenticate, and the device has a session that did.</summary>
+    NotAllowed,
+
+    /// <summary>The gateway has taken higher sequences under this boot id than the device says it used.</summary>
+    BootIdReused,
+
+    /// <summary>There are too many devices.</summary>
+    NoRoom,
 }
 
 /// <summary>All devices by id. Bounded by maxDevices. Safe for several threads.</summary>
@@ -31,6 +46,7 @@ internal sealed class DeviceRegistry(DevicesOptions options, RecordBuffer buffer
 
     private readonly Lock gate = new();
     private readonly Dictionary<string, Device> devices = [];
+    private long turns;
 
     public int Count
     {
@@ -41,66 +57,69 @@ internal sealed class DeviceRegistry(DevicesOptions options, RecordBuffer buffer
         }
     }
 
-    /// <summary>
-    /// The device of this id, made if there is room for it; null if not. An unauthenticated connection gets none of a
-    /// device that has an authenticated session: <paramref name="isDisplaced"/> says so.
-    /// </summary>
-    public Device? Claim(string id, Session claimant, out Session? older, out bool isDisplaced)
+    /// <summary>Whether a claim would be granted now, and by whom the device is spoken for.</summary>
+    public ClaimResult Look(Session claimant, uint bootId, uint highestUsed, out Session? current)
     {
         lock (gate)
         {
-            older = null;
-            isDisplaced = false;
-            if (!devices.TryGetValue(id, out Device? device))
-            {
-                if (devices.Count >= options.MaxDevices)
-                    return null;
-                devices.Add(id, device = new Device(id, time));
-            }
-
-            if (device.Session is { IsAuthenticated: true } && !claimant.IsAuthenticated)
-            {
-                isDisplaced = true;
-                return null;
-            }
-
-            older = device.Session;
-            device.Session = claimant;
-            device.LastSeen = time.GetTimestamp();
-            device.IsKnown |= claimant.IsAuthenticated;
-            return device;
+            Device? device = devices.GetValueOrDefault(claimant.DeviceId);
+            current = device?.Session;
+            return JudgeNeedsLock(device, claimant, bootId, highestUsed);
         }
     }
 
-    /// <summary>The session that speaks for a device now.</summary>
-    public Session? SessionOf(string id)
+    /// <summary>Lets a session speak for its device, in place of an older one.</summary>
+    /// <param name="claimant">The session.</param>
+    /// <param name="bootId">Of its HELLO.</param>
+    /// <param name="highestUsed">Of its HELLO.</param>
+    /// <param name="device">The device, made if it is new; null unless granted.</param>
+    /// <param name="older">The session that spoke for it; it is to stop reading first.</param>
+    /// <param name="turn">Grows with every claim.</param>
+    public ClaimResult Claim(
+        Session claimant, uint bootId, uint highestUsed, out Device? device, out Session? older, out long turn)
     {
         lock (gate)
-            return devices.GetValueOrDefault(id)?.Session;
+        {
+            devices.TryGetValue(claimant.DeviceId, out device);
+            older = device?.Session;
+            turn = ++turns;
+            ClaimResult result = JudgeNeedsLock(device, claimant, bootId, highestUsed);
+            if (result != ClaimResult.Granted)
+            {
+                device = null;
+                return result;
+            }
+
+            if (device is null)
+                devices.Add(claimant.DeviceId, device = new Device(claimant.DeviceId, time));
+            device.Session = claimant;
+            device.LastSeen = time.GetTimestamp();
+            return result;
+        }
     }
 
-    /// <summary>Highest sequence taken under a boot id; 0 if there is no memory of it.</summary>
-    public uint HighestTaken(string id, uint bootId)
-    {
-        lock (gate)
-            return devices.GetValueOrDefault(id)?.Streams.Find(s => s.BootId == bootId)?.HighestTaken ?? 0;
-    }
-
-    /// <summary>The stream of a boot, made if it is new; the oldest of more than four is forgotten.</summary>
+    /// <summary>
+    /// The stream of a boot, made if it is new; the one longest unused of more than four is forgotten.
+    /// </summary>
     public DeviceStream StreamOf(Device device, uint bootId)
     {
         lock (gate)
         {
             DeviceStream? stream = device.Streams.Find(s => s.BootId == bootId);
             if (stream is not null)
-                return stream;
-            if (device.Streams.Count == BootsMax)
             {
-                buffer.Forget(device.Streams[0]);
-                device.Streams.RemoveAt(0);
+                device.Streams.Remove(stream);
+            }
+            else
+            {
+                stream = buffer.Open(device.Id, bootId);
+                if (device.Streams.Count == BootsMax)
+                {
+                    buffer.Forget(device.Streams[0]);
+                    device.Streams.RemoveAt(0);
+                }
             }
 
-            stream = buffer.Open(device.Id, bootId);
             device.Streams.Add(stream);
             return stream;
         }
@@ -119,12 +138,19 @@ internal sealed class DeviceRegistry(DevicesOptions options, RecordBuffer buffer
         }
     }
 
-    /// <summary>Forgets devices that never authenticated and were not seen for seven days.</summary>
-    public void ForgetUnseen()
+    /// <summary>
+    /// Forgets devices that have no key, or none any more, and were not seen for seven days; names them.
+    /// </summary>
+    public IReadOnlyList<string> ForgetUnseen(Func<string, bool> hasKey)
     {
+        List<Device> unseen;
+        lock (gate)
+            unseen = [.. devices.Values.Where(IsUnseen)];
+        unseen.RemoveAll(device => hasKey(device.Id));
         lock (gate)
         {
-            foreach (Device device in devices.Values.Where(IsForgettable).ToList())
+            unseen.RemoveAll(device => !IsUnseen(device));
+            foreach (Device device in unseen)
             {
                 devices.Remove(device.Id);
                 foreach (DeviceStream stream in device.Streams)
@@ -132,7 +158,19 @@ internal sealed class DeviceRegistry(DevicesOptions options, RecordBuffer buffer
             }
         }
 
-        bool IsForgettable(Device device) =>
-            device is { IsKnown: false, Session: null } && time.GetElapsedTime(device.LastSeen) > UnknownForgottenAfter;
+        return [.. unseen.Select(device => device.Id)];
+
+        bool IsUnseen(Device device) =>
+            device.Session is null && time.GetElapsedTime(device.LastSeen) > UnknownForgottenAfter;
+    }
+
+    private ClaimResult JudgeNeedsLock(Device? device, Session claimant, uint bootId, uint highestUsed)
+    {
+        if (device is null)
+            return devices.Count < options.MaxDevices ? ClaimResult.Granted : ClaimResult.NoRoom;
+        if (device.Session is { IsAuthenticated: true } && !claimant.IsAuthenticated)
+            return ClaimResult.NotAllowed;
+        uint highestTaken = device.Streams.Find(s => s.BootId == bootId)?.HighestTaken ?? 0;
+        return highestUsed < highestTaken ? ClaimResult.BootIdReused : ClaimResult.Granted;
     }
 }

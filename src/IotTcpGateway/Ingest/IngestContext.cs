@@ -1,3 +1,5 @@
+using System.Security.Cryptography;
+
 using IotTcpGateway.Buffer;
 using IotTcpGateway.Commands;
 using IotTcpGateway.Time;
@@ -9,6 +11,10 @@ namespace IotTcpGateway.Ingest;
 /// <summary>What all sessions of a gateway share.</summary>
 internal sealed class IngestContext
 {
+    private Func<string, byte[]?> findKey = _ => null;
+    private int sessions;
+    private uint commandNumber = BitConverter.ToUInt32(RandomNumberGenerator.GetBytes(sizeof(uint)));
+
     public required RecordBuffer Buffer { get; init; }
 
     public required DeviceRegistry Devices { get; init; }
@@ -30,17 +36,36 @@ internal sealed class IngestContext
     public required ILogger Logger { get; init; }
 
     /// <summary>The key of a device id; null if there is none. Replaced when the key file changes.</summary>
-    public required Func<string, byte[]?> FindKey { get; set; }
+    public required Func<string, byte[]?> FindKey
+    {
+        get => Volatile.Read(ref findKey);
+        set => Volatile.Write(ref findKey, value);
+    }
 
     /// <summary>Compared with when a device has no key, so that it takes the same time.</summary>
-    public byte[] DummyKey { get; } = System.Security.Cryptography.RandomNumberGenerator.GetBytes(32);
+    public byte[] DummyKey { get; } = RandomNumberGenerator.GetBytes(32);
+
+    /// <summary>Completes when, at shutdown, nothing more will become safe.</summary>
+    public TaskCompletionSource LastAcks { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
     /// <summary>Sessions that have been welcomed.</summary>
     public int Sessions => Volatile.Read(ref sessions);
 
-    private int sessions;
-
     public void SessionBegan() => Interlocked.Increment(ref sessions);
 
     public void SessionEnded() => Interlocked.Decrement(ref sessions);
+
+    /// <summary>
+    /// Begins anywhere and does not repeat while the gateway runs, whatever listener a device comes through.
+    /// </summary>
+    public uint NextCommandNumber()
+    {
+        uint number;
+        do
+        {
+            number = Interlocked.Increment(ref commandNumber);
+        }
+        while (number == 0);
+        return number;
+    }
 }

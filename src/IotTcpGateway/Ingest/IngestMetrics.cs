@@ -21,11 +21,19 @@ internal sealed class IngestMetrics
         meter.CreateObservableCounter(
             "iotgw_frames_received_total", () => FramesReceived, null, "DATA frames taken, duplicates not counted.");
         meter.CreateObservableCounter(
-            "iotgw_frames_duplicate_total", () => Duplicates, null, "DATA frames received again and not forwarded again.");
-        meter.CreateObservableCounter("iotgw_sequence_gaps_total", () => Gaps, null, "Jumps forward in a device's sequences.");
+            "iotgw_frames_duplicate_total",
+            () => Duplicates,
+            null,
+            "DATA frames received again and not forwarded again.");
         meter.CreateObservableCounter(
-            "iotgw_authentication_failures_total", () => AuthenticationFailures, null, "Devices refused for who they are.");
-        meter.CreateObservableCounter("iotgw_received_bytes_total", () => BytesReceived, null, "Bytes received from devices.");
+            "iotgw_sequence_gaps_total", () => Gaps, null, "Jumps forward in a device's sequences.");
+        meter.CreateObservableCounter(
+            "iotgw_authentication_failures_total",
+            () => AuthenticationFailures,
+            null,
+            "Devices refused for who they are.");
+        meter.CreateObservableCounter(
+            "iotgw_received_bytes_total", () => BytesReceived, null, "Bytes received from devices.");
         rejected = meter.CreateCounter<long>("iotgw_frames_rejected_total", null, "Frames rejected, by reason.");
         refused = meter.CreateCounter<long>("iotgw_connections_refused_total", null, "Connections refused, by reason.");
         closed = meter.CreateCounter<long>("iotgw_connections_closed_total", null, "Connections ended, by reason.");

@@ -17,12 +17,10 @@ internal sealed partial class IngestService : IDisposable
     private static readonly TimeSpan CloseLimit = TimeSpan.FromSeconds(2);
 
     private readonly IngestContext context;
-    private readonly RoomSignal room;
-    private readonly List<Listener> listeners = [];
     private readonly CancellationTokenSource accepting = new();
     private readonly CancellationTokenSource running = new();
-    private readonly TaskCompletionSource lastAcksSent = new(TaskCreationOptions.RunContinuationsAsynchronously);
-    private Task workers = Task.CompletedTask;
+    private Listener[] listeners = [];
+    private Task[] workers = [];
     private long sweptAt;
 
     public IngestService(
@@ -37,7 +35,6 @@ internal sealed partial class IngestService : IDisposable
         ILogger logger)
     {
         Metrics = new IngestMetrics(meter, () => Connections);
-        room = new RoomSignal(buffer);
         context = new IngestContext
         {
             Buffer = buffer,
@@ -52,7 +49,7 @@ internal sealed partial class IngestService : IDisposable
             Logger = logger,
             FindKey = findKey,
         };
-        buffer.Reopened += OnRoom;
+        buffer.Reopened += OnReopened;
     }
 
     public IngestMetrics Metrics { get; }
@@ -69,41 +66,47 @@ internal sealed partial class IngestService : IDisposable
 
     /// <summary>Whether its workers turn over: deadlines were looked at within the last seconds.</summary>
     public bool IsTurningOver =>
-        !workers.IsCompleted && context.Time.GetElapsedTime(Volatile.Read(ref sweptAt)) < TimeSpan.FromSeconds(5);
+        !Completion.IsCompleted && context.Time.GetElapsedTime(Volatile.Read(ref sweptAt)) < TimeSpan.FromSeconds(5);
 
-    /// <summary>Binds every listener and begins to accept; throws SocketException if an endpoint cannot be used.</summary>
+    /// <summary>Fails as soon as a worker does, for the gateway cannot go on then; else completes at the end.</summary>
+    public Task Completion { get; private set; } = Task.CompletedTask;
+
+    /// <summary>
+    /// Binds every listener and begins to accept; throws SocketException if an endpoint cannot be used.
+    /// </summary>
     public void Start(IEnumerable<ListenerOptions> options)
     {
         foreach (ListenerOptions one in options)
         {
-            listeners.Add(new Listener(one, context, room, lastAcksSent.Task));
+            // One by one, so that Dispose closes those that are bound when a later one fails.
+            listeners = [.. listeners, new Listener(one, context)];
             LogListening(context.Logger, one.Name, listeners[^1].Endpoint);
         }
 
         Volatile.Write(ref sweptAt, context.Time.GetTimestamp());
-        workers = Task.WhenAll(
+        workers =
         [
-            .. listeners.Select(l => UntilStoppedAsync(() => l.AcceptAsync(accepting.Token))),
-            UntilStoppedAsync(() => context.Pump.RunAsync(running.Token)),
-            UntilStoppedAsync(SweepAsync),
-        ]);
+            .. listeners.Select(l => UntilStoppedAsync(l.AcceptAsync, accepting.Token)),
+            UntilStoppedAsync(context.Pump.RunAsync, running.Token),
+            UntilStoppedAsync(SweepAsync, running.Token),
+        ];
+        Completion = FirstFailureAsync([.. workers]);
     }
-
-    /// <summary>Completes when a worker failed; the gateway cannot go on then.</summary>
-    public Task Completion => workers;
 
     /// <summary>Takes changed limits by listener name.</summary>
     public void Change(IEnumerable<ListenerOptions> options)
     {
         foreach (ListenerOptions changed in options)
-            listeners.Find(l => l.Options.Name == changed.Name)?.Change(changed);
+            Array.Find(listeners, l => l.Options.Name == changed.Name)?.Change(changed);
     }
 
     /// <summary>Takes a changed key file: sessions whose device has no key any more, or another, end at once.</summary>
     public void ChangeKeys(Func<string, byte[]?> findKey, Func<string, bool> isKeyUnchanged)
     {
         context.FindKey = findKey;
-        foreach (Session session in listeners.SelectMany(l => l.Snapshot()))
+        // A session that opens at this moment looks at the keys after it is seen to be open.
+        Interlocked.MemoryBarrier();
+        foreach (Session session in AllSessions())
         {
             bool hasKey = session.IsOpen && findKey(session.DeviceId) is not null;
             if (session.IsAuthenticated ? !isKeyUnchanged(session.DeviceId) : hasKey)
@@ -116,70 +119,97 @@ internal sealed partial class IngestService : IDisposable
     {
         accepting.Cancel();
         foreach (Listener listener in listeners)
-        {
-            listener.Dispose();
-            foreach (Session session in listener.Snapshot())
-                session.Stop(SessionEnding.ShuttingDown);
-        }
+            listener.StopReading();
     }
 
-    /// <summary>Second half: what is safe is acknowledged, then BYE, then the connections close.</summary>
+    /// <summary>
+    /// Second half: what is safe is acknowledged, then BYE, then the connections close; those that do not within two
+    /// seconds are closed hard. Nothing runs on afterwards.
+    /// </summary>
     public async Task FinishAsync()
     {
-        lastAcksSent.TrySetResult();
-        long since = context.Time.GetTimestamp();
-        while (Connections > 0 && context.Time.GetElapsedTime(since) < CloseLimit)
-            await Task.Delay(TimeSpan.FromMilliseconds(10), context.Time).ConfigureAwait(false);
+        StopReading();
+        context.LastAcks.TrySetResult();
+        var closed = Task.WhenAll(listeners.Select(l => l.EmptiedAsync()));
+        using (var limit = new CancellationTokenSource(CloseLimit, context.Time))
+        {
+            await closed.WaitAsync(limit.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        }
+
+        foreach (Session session in AllSessions())
+            session.Abort();
+        await closed.ConfigureAwait(false);
         await running.CancelAsync().ConfigureAwait(false);
-        await workers.ConfigureAwait(false);
+        // A failure is for those to see who await Completion.
+        await Task.WhenAll(workers).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        await Completion.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
     }
 
     /// <inheritdoc/>
     public void Dispose()
     {
-        context.Buffer.Reopened -= OnRoom;
-        accepting.Dispose();
-        running.Dispose();
+        context.Buffer.Reopened -= OnReopened;
         foreach (Listener listener in listeners)
             listener.Dispose();
+        accepting.Dispose();
+        running.Dispose();
     }
 
-    private static async Task UntilStoppedAsync(Func<Task> worker)
+    private static async Task UntilStoppedAsync(Func<CancellationToken, Task> worker, CancellationToken stopping)
     {
         try
         {
-            await worker().ConfigureAwait(false);
+            await worker(stopping).ConfigureAwait(false);
         }
-        catch (Exception e) when (e is OperationCanceledException or ObjectDisposedException)
+        catch (Exception e) when (stopping.IsCancellationRequested
+            && e is (OperationCanceledException or ObjectDisposedException or System.Net.Sockets.SocketException))
         {
             // Told to stop.
         }
     }
 
-    private async Task SweepAsync()
+    private static async Task FirstFailureAsync(List<Task> running)
+    {
+        while (running.Count > 0)
+        {
+            Task ended = await Task.WhenAny(running).ConfigureAwait(false);
+            running.Remove(ended);
+            await ended.ConfigureAwait(false);
+        }
+    }
+
+    private List<Session> AllSessions()
+    {
+        List<Session> all = [];
+        foreach (Listener listener in listeners)
+            listener.CopyTo(all);
+        return all;
+    }
+
+    private async Task SweepAsync(CancellationToken stopping)
     {
         using var timer = new PeriodicTimer(SweepInterval, context.Time);
         long forgotAt = context.Time.GetTimestamp();
-        while (await timer.WaitForNextTickAsync(running.Token).ConfigureAwait(false))
+        List<Session> all = [];
+        while (await timer.WaitForNextTickAsync(stopping).ConfigureAwait(false))
         {
             foreach (Listener listener in listeners)
-            {
-                foreach (Session session in listener.Snapshot())
-                    session.Sweep();
-            }
-
+                listener.CopyTo(all);
+            foreach (Session session in all)
+                session.Sweep();
+            all.Clear();
             Volatile.Write(ref sweptAt, context.Time.GetTimestamp());
             if (context.Time.GetElapsedTime(forgotAt) < ForgetInterval)
                 continue;
             forgotAt = context.Time.GetTimestamp();
-            context.Devices.ForgetUnseen();
+            foreach (string deviceId in context.Devices.ForgetUnseen(id => context.FindKey(id) is not null))
+                context.Board.Forget(deviceId);
         }
     }
 
-    private void OnRoom()
+    private void OnReopened()
     {
-        room.Reopened();
-        foreach (Session session in listeners.SelectMany(l => l.Snapshot()))
+        foreach (Session session in AllSessions())
             session.WindowOpened();
     }
 

@@ -1,9 +1,7 @@
 using System.Net;
 using System.Net.Sockets;
-using System.Security.Cryptography;
 
 using IotTcpGateway.Protocol;
-
 using IotTcpGateway.Time;
 
 using Microsoft.Extensions.Logging;
@@ -14,26 +12,30 @@ namespace IotTcpGateway.Ingest;
 internal sealed partial class Listener : IDisposable
 {
     private const int Backlog = 512;
+
+    // A connection that is refused at accept lingers for up to a second, so that the device can read why. So many at
+    // once; more are closed without a word.
+    private const int RefusingMax = 64;
     private static readonly TimeSpan AcceptPause = TimeSpan.FromSeconds(1);
 
     private readonly IngestContext context;
-    private readonly RoomSignal room;
-    private readonly Task lastAcksSent;
     private readonly Socket socket;
     private readonly Lock gate = new();
     private readonly HashSet<Session> sessions = [];
+    private int refusing;
+    private bool isStopping;
+    private bool isPaused;
+    private TaskCompletionSource? emptied;
     private HashSet<AuthenticationMode> modes;
-    private uint commandNumber = BitConverter.ToUInt32(RandomNumberGenerator.GetBytes(sizeof(uint)));
 
     /// <summary>Binds; throws <see cref="SocketException"/> if the endpoint cannot be used.</summary>
-    public Listener(ListenerOptions options, IngestContext context, RoomSignal room, Task lastAcksSent)
+    public Listener(ListenerOptions options, IngestContext context)
     {
         Options = options;
         this.context = context;
-        this.room = room;
-        this.lastAcksSent = lastAcksSent;
         Admission = new Admission(options, context.Time);
-        AuthenticationLog = new LogLimit(context.Time);
+        Log = new LogLimit(context.Time);
+        Window = () => context.Buffer.WindowFor(Options.MaxWindow, context.Sessions);
         modes = ModesOf(options);
         IPEndPoint endpoint = options.ParsedEndpoint;
         socket = new Socket(endpoint.AddressFamily, SocketType.Stream, ProtocolType.Tcp);
@@ -56,32 +58,18 @@ internal sealed partial class Listener : IDisposable
 
     public Admission Admission { get; }
 
-    public LogLimit AuthenticationLog { get; }
+    /// <summary>Lets through what anybody on the network can bring about.</summary>
+    public LogLimit Log { get; }
 
     /// <summary>Where it listens, with the real port.</summary>
     public IPEndPoint Endpoint => (IPEndPoint)socket.LocalEndPoint!;
 
-    /// <summary>Completes when, at shutdown, nothing more will become safe.</summary>
-    public Task LastAcksSent => lastAcksSent;
+    /// <summary>How many DATA frames one of its devices may have outstanding now.</summary>
+    public Func<ushort> Window { get; }
 
     public bool Accepts(AuthenticationMode mode) => modes.Contains(mode);
 
-    public Task RoomAsync() => room.WaitAsync();
-
-    public ushort Window() => context.Buffer.WindowFor(Options.MaxWindow, context.Sessions);
-
-    public uint NextCommandNumber()
-    {
-        uint number;
-        do
-        {
-            number = Interlocked.Increment(ref commandNumber);
-        }
-        while (number == 0);
-        return number;
-    }
-
-    /// <summary>Takes changed limits; the endpoint stays.</summary>
+    /// <summary>Takes changed limits, for the connections that come; the endpoint stays.</summary>
     public void Change(ListenerOptions options)
     {
         Options = options;
@@ -89,45 +77,84 @@ internal sealed partial class Listener : IDisposable
         Admission.Change(options);
     }
 
-    /// <summary>Accepts until told to stop; no accept error ends it.</summary>
+    /// <summary>Accepts until told to stop; no accept error ends it but the loss of the listening socket.</summary>
     public async Task AcceptAsync(CancellationToken stopping)
     {
         while (!stopping.IsCancellationRequested)
         {
             try
             {
-                Socket accepted = await socket.AcceptAsync(stopping).ConfigureAwait(false);
-                Begin(accepted);
+                Begin(await socket.AcceptAsync(stopping).ConfigureAwait(false));
+                AcceptedAgain();
             }
-            catch (SocketException e) when (IsOfThePeer(e.SocketErrorCode))
+            catch (SocketException e) when (AcceptErrors.Next(e.SocketErrorCode) == AfterAcceptError.AcceptNext)
             {
-                // The peer went away between connect and accept: the next one, please.
+                // The peer went away between connect and accept.
             }
-            catch (SocketException e)
+            catch (SocketException e) when (AcceptErrors.Next(e.SocketErrorCode) == AfterAcceptError.Pause)
             {
-                // No descriptors or no memory: accepting again at once would spin. Those who are here go on.
-                LogAcceptPaused(context.Logger, Options.Name, e.SocketErrorCode, AcceptPause.TotalSeconds);
+                if (!isPaused)
+                    LogAcceptPaused(context.Logger, Options.Name, e.SocketErrorCode, AcceptPause.TotalSeconds);
+                isPaused = true;
                 await Task.Delay(AcceptPause, context.Time, stopping).ConfigureAwait(false);
             }
         }
     }
 
-    /// <summary>The sessions and handshakes of now.</summary>
-    public Session[] Snapshot()
+    /// <summary>Adds the sessions, handshakes and refusals of now to a list.</summary>
+    public void CopyTo(List<Session> all)
     {
         lock (gate)
-            return [.. sessions];
+            all.AddRange(sessions);
+    }
+
+    /// <summary>Takes no connection any more, and asks all to end.</summary>
+    public void StopReading()
+    {
+        Session[] all;
+        lock (gate)
+        {
+            isStopping = true;
+            all = [.. sessions];
+        }
+
+        socket.Dispose();
+        foreach (Session session in all)
+            session.Stop(SessionEnding.ShuttingDown);
+    }
+
+    /// <summary>After <see cref="StopReading"/>: completes when the last connection is closed.</summary>
+    public Task EmptiedAsync()
+    {
+        lock (gate)
+        {
+            if (sessions.Count == 0)
+                return Task.CompletedTask;
+            emptied ??= new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+            return emptied.Task;
+        }
     }
 
     /// <inheritdoc/>
     public void Dispose() => socket.Dispose();
 
-    private static HashSet<AuthenticationMode> ModesOf(ListenerOptions options) =>
-        [.. options.Authentication.Select(word => word == "none" ? AuthenticationMode.None : AuthenticationMode.Hmac)];
+    private static HashSet<AuthenticationMode> ModesOf(ListenerOptions options)
+    {
+        HashSet<AuthenticationMode> modes = [];
+        if (options.Authentication.Contains("none"))
+            modes.Add(AuthenticationMode.None);
+        if (options.Authentication.Contains("hmac"))
+            modes.Add(AuthenticationMode.Hmac);
+        return modes;
+    }
 
-    private static bool IsOfThePeer(SocketError error) => error is SocketError.ConnectionAborted
-        or SocketError.ConnectionReset or SocketError.TimedOut or SocketError.HostUnreachable
-        or SocketError.NetworkUnreachable or SocketError.NetworkDown or SocketError.HostDown or SocketError.Interrupted;
+    private void AcceptedAgain()
+    {
+        if (!isPaused)
+            return;
+        isPaused = false;
+        LogAcceptsAgain(context.Logger, Options.Name);
+    }
 
     private void Begin(Socket accepted)
     {
@@ -144,24 +171,41 @@ internal sealed partial class Listener : IDisposable
             return;
         }
 
-        if (Admission.TryEnter(connection.Address) is { } reason)
+        RefuseReason? refusal = Admission.TryEnter(connection.Address);
+        var session = new Session(connection, this, context);
+        if (TryAdd(session, isRefused: refusal is not null))
         {
-            Refuse(accepted, connection, reason);
+            _ = RunAsync(session, refusal);
             return;
         }
 
-        var session = new Session(connection, this, context);
-        lock (gate)
-            sessions.Add(session);
-        _ = RunAsync(session);
+        session.Dispose();
+        if (refusal is null)
+            Admission.Leave(connection.Address, wasAuthenticated: false);
+        else
+            context.Metrics.ConnectionRefused(SessionEnding.At(refusal.Value).Label);
     }
 
-    // The owner of a session's task: whatever ends it, the place is given back and a defect is logged, not swallowed.
-    private async Task RunAsync(Session session)
+    private bool TryAdd(Session session, bool isRefused)
     {
+        lock (gate)
+        {
+            if (isStopping || (isRefused && refusing == RefusingMax))
+                return false;
+            refusing += isRefused ? 1 : 0;
+            return sessions.Add(session);
+        }
+    }
+
+    // The owner of a session: whatever ends it, its place is given back. EmptiedAsync sees its end.
+    private async Task RunAsync(Session session, RefuseReason? refusal)
+    {
+        // What a device has sent already is not worked off on the accepting thread.
+        await Task.CompletedTask.ConfigureAwait(ConfigureAwaitOptions.ForceYielding);
         try
         {
-            await session.RunAsync().ConfigureAwait(false);
+            await (refusal is null ? session.RunAsync() : session.RefuseAsync(SessionEnding.At(refusal.Value)))
+                .ConfigureAwait(false);
         }
         catch (Exception e)
         {
@@ -170,49 +214,35 @@ internal sealed partial class Listener : IDisposable
         }
         finally
         {
-            lock (gate)
-                sessions.Remove(session);
+            if (refusal is null)
+                Admission.Leave(session.Address, session.HasPlace);
+            Remove(session, isRefused: refusal is not null);
         }
     }
 
-    private void Refuse(Socket accepted, Connection connection, RefuseReason reason)
+    private void Remove(Session session, bool isRefused)
     {
-        (string label, ushort retryAfter) = reason switch
+        TaskCompletionSource? last = null;
+        lock (gate)
         {
-            RefuseReason.AddressNotAllowed => ("address-not-allowed", (ushort)3600),
-            RefuseReason.RateLimited => ("rate-limited", (ushort)60),
-            _ => ("too-many-connections", (ushort)1),
-        };
-        context.Metrics.ConnectionRefused(label);
-        Span<byte> frame = stackalloc byte[128];
-        Span<byte> body = stackalloc byte[64];
-        int bytes = new Refuse
-        {
-            Reason = reason,
-            RetryAfterSeconds = retryAfter,
-            Text = System.Text.Encoding.ASCII.GetBytes(label.Replace('-', ' ')),
-        }.WriteBody(body);
-        bytes = FrameWriter.Write(frame, FrameType.Refuse, 0, body[..bytes]);
-        try
-        {
-            // A fresh socket has room for these few bytes. The close is abrupt if the peer has sent some already: an
-            // address that is refused before a byte was read gets no place to linger in.
-            accepted.Blocking = false;
-            accepted.Send(frame[..bytes]);
-            connection.HalfClose();
-        }
-        catch (SocketException)
-        {
-            // It is gone, as it was to be.
+            sessions.Remove(session);
+            refusing -= isRefused ? 1 : 0;
+            if (sessions.Count == 0)
+                last = emptied;
         }
 
-        connection.Dispose();
+        last?.TrySetResult();
     }
 
     [LoggerMessage(1210, LogLevel.Error,
-        "listener {Listener} cannot accept ({Error}): pausing {Seconds} s; raise LimitNOFILE or lower maxConnections")]
+        "listener {Listener} cannot accept ({Error}): trying again every {Seconds} s; "
+        + "raise LimitNOFILE or lower maxConnections")]
     private static partial void LogAcceptPaused(ILogger logger, string listener, SocketError error, double seconds);
 
-    [LoggerMessage(1211, LogLevel.Error, "a session of {Address} ended by a defect: please report this")]
+    [LoggerMessage(1212, LogLevel.Error,
+        "a connection of {Address} could not be closed in order by a defect: please report this")]
     private static partial void LogSessionFailed(ILogger logger, IPAddress address, Exception exception);
+
+    [LoggerMessage(1213, LogLevel.Information, "listener {Listener} accepts again")]
+    private static partial void LogAcceptsAgain(ILogger logger, string listener);
 }

@@ -33,14 +33,23 @@ internal sealed class ListenerOptions
     /// <summary>Largest DATA body, in bytes.</summary>
     public long MaxBody { get; set; } = 4096;
 
-    /// <summary>DATA frames a second and device; bursts of one second.</summary>
+    /// <summary>Frames a second and device, of whatever type; bursts of one second.</summary>
     public int FramesPerSecond { get; set; } = 200;
 
     /// <summary>Most DATA frames that a device may have outstanding.</summary>
     public int MaxWindow { get; set; } = 64;
 
-    /// <summary>Lost frame boundaries and protocol errors a minute and address, before it is refused for a minute.</summary>
+    /// <summary>
+    /// Lost frame boundaries and protocol errors a minute and address, before it is refused for a minute.
+    /// </summary>
     public int BadFramesPerMinute { get; set; } = 10;
+
+    /// <summary>
+    /// Failed proofs a minute and address, and right frames at the wrong time, before it is refused for a minute. Five a
+    /// second: far above what devices with a wrong key do that back off, even many behind one address, and far below
+    /// what costs the gateway anything.
+    /// </summary>
+    public int OffencesPerMinute { get; set; } = 300;
 
     public IPEndPoint ParsedEndpoint => IPEndPoint.Parse(Endpoint);
 }

@@ -4,7 +4,7 @@ namespace IotTcpGateway.Ingest;
 
 /// <summary>
 /// The sequences of DATA frames received on a connection and neither ACKed nor NACKed yet. Holds no memory while there
-/// are none. At most one more than the largest window, because reading stops there. Not safe for several threads.
+/// are none. At most as many as the largest window told, because reading stops there. Not safe for several threads.
 /// </summary>
 internal sealed class OutstandingFrames
 {
@@ -30,13 +30,18 @@ internal sealed class OutstandingFrames
     /// <summary>An ACK of this sequence is being sent.</summary>
     public void Acknowledge(uint sequence) => Keep(sequence, isNack: false);
 
-    /// <summary>A NACK is to be sent; false if the frame was not received on this connection or is answered already.</summary>
+    /// <summary>
+    /// A NACK is to be sent; false if the frame was not received on this connection or is answered already.
+    /// </summary>
     public bool Refuse(uint sequence)
     {
         int before = Count;
         Keep(sequence, isNack: true);
         return Count < before;
     }
+
+    /// <summary>None is waited for any more.</summary>
+    public void Clear() => Acknowledge(uint.MaxValue);
 
     private void Keep(uint sequence, bool isNack)
     {

@@ -1,10 +1,11 @@
 using System.Buffers;
 using System.Net;
 using System.Net.Sockets;
-using System.Text;
 
 using IotTcpGateway.Buffer;
 using IotTcpGateway.Protocol;
+
+using Microsoft.Extensions.Logging;
 
 namespace IotTcpGateway.Ingest;
 
@@ -14,20 +15,28 @@ namespace IotTcpGateway.Ingest;
 /// </summary>
 internal sealed partial class Session : IDisposable
 {
-    private static readonly TimeSpan LingerTime = TimeSpan.FromSeconds(1);
     private static readonly TimeSpan SendTimeout = TimeSpan.FromSeconds(30);
 
     private readonly Connection connection;
     private readonly Listener listener;
     private readonly IngestContext context;
     private readonly SessionOutbox outbox;
-    private readonly TaskCompletionSource stoppedReading = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
-    private State state = State.AwaitsHello;
+    // As they were when the connection came: WELCOME tells some of them, and what was told holds.
+    private readonly ListenerOptions limits;
+
+    // Not disposed: it has neither a timer nor a handle, and whoever cancels it may come late.
+    private readonly CancellationTokenSource stopping = new();
+    private readonly TaskCompletionSource stoppedReading = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly long handshakeDue;
+
+    private volatile State state = State.AwaitsHello;
     private OversizedFrame? oversized;
     private FrameTagger? fromDevice;
     private bool frameIsVerified;
     private bool tokenIsTaken;
+    private bool frameIsCounted;
+    private bool frameEnded;
     private bool hasReceived;
     private string deviceId = "";
     private string firmware = "";
@@ -35,19 +44,23 @@ internal sealed partial class Session : IDisposable
     private DeviceStream? stream;
     private ChannelTable channels = ChannelTable.Empty;
     private Arrival arrival;
+    private SessionEnding ending = SessionEnding.Lost;
+    private TimeSpan tokenDue;
 
     private SessionEnding? stopRequested;
-    private TaskCompletionSource? interrupt;
+    private long frameDue;
     private long deadline;
-    private Expiry expiry;
 
     public Session(Connection connection, Listener listener, IngestContext context)
     {
         this.connection = connection;
         this.listener = listener;
         this.context = context;
-        outbox = new SessionOutbox(connection, context.Pump, context.Time);
-        SetDeadline(Expiry.Handshake, listener.Options.HandshakeTimeout);
+        limits = listener.Options;
+        outbox = new SessionOutbox(
+            connection, context.Buffer, context.Pump, context.Time, () => Stop(SessionEnding.Lost));
+        handshakeDue = After(limits.HandshakeTimeout);
+        SetDeadline(Expiry.Handshake, handshakeDue);
     }
 
     private enum State
@@ -58,6 +71,7 @@ internal sealed partial class Session : IDisposable
         Open,
     }
 
+    // Fits the two lowest bits of a deadline.
     private enum Expiry
     {
         None,
@@ -84,37 +98,46 @@ internal sealed partial class Session : IDisposable
 
     public bool IsOpen => state == State.Open;
 
+    /// <summary>Whether it has a place among the listener's sessions, not only among its handshakes.</summary>
+    public bool HasPlace { get; private set; }
+
     public string DeviceId => deviceId;
 
-    /// <summary>Runs the connection to its end. Never throws but for a defect.</summary>
+    public bool IsOn(Listener other) => listener == other;
+
+    /// <summary>Runs the connection to its end.</summary>
     public async Task RunAsync()
     {
-        SessionEnding ending;
+        SessionEnding ended;
         try
         {
-            ending = await ReadLoopAsync().ConfigureAwait(false);
+            ended = await ReadLoopAsync().ConfigureAwait(false);
         }
-        catch (Exception e) when (e is SocketException or ObjectDisposedException)
+        catch (Exception e) when (e is SocketException or ObjectDisposedException or OperationCanceledException)
         {
-            // The network ended the connection, in one of the ways in which it does.
-            ending = SessionEnding.Lost;
+            // The network ended the connection, in one of the ways in which it does, or it was told to stop.
+            ended = SessionEnding.Lost;
+        }
+        catch (Exception e)
+        {
+            // The top of a worker: one connection's defect must end neither the others nor its own orderly close.
+            LogDefect(context.Logger, Address, e);
+            ended = SessionEnding.Defect;
         }
 
-        ending = Volatile.Read(ref stopRequested) ?? ending;
-        SetDeadline(Expiry.None, default);
+        ended = Volatile.Read(ref stopRequested) ?? ended;
+        SetDeadline(Expiry.None, 0);
         stoppedReading.TrySetResult();
-        if (ending == SessionEnding.ShuttingDown && IsOpen)
-            await listener.LastAcksSent.ConfigureAwait(false);
-        await CloseAsync(ending).ConfigureAwait(false);
+        if (ended == SessionEnding.ShuttingDown && IsOpen)
+            await context.LastAcks.Task.ConfigureAwait(false);
+        await CloseAsync(ended).ConfigureAwait(false);
     }
 
     /// <summary>Asks the session to end; the first reason counts.</summary>
-    public void Stop(SessionEnding ending)
+    public void Stop(SessionEnding reason)
     {
-        if (Interlocked.CompareExchange(ref stopRequested, ending, null) is not null)
-            return;
-        connection.StopReading();
-        Volatile.Read(ref interrupt)?.TrySetResult();
+        if (Interlocked.CompareExchange(ref stopRequested, reason, null) is null)
+            stopping.Cancel();
     }
 
     /// <summary>Ends the session because a newer one speaks for its device; completes when it reads no more.</summary>
@@ -122,6 +145,13 @@ internal sealed partial class Session : IDisposable
     {
         Stop(SessionEnding.Superseded);
         return stoppedReading.Task;
+    }
+
+    /// <summary>Ends the session without regard to what it still has to say.</summary>
+    public void Abort()
+    {
+        Stop(SessionEnding.Aborted);
+        connection.Dispose();
     }
 
     /// <summary>The buffer has room again.</summary>
@@ -138,10 +168,12 @@ internal sealed partial class Session : IDisposable
             return;
         }
 
+        ExpireCommands();
         long due = Volatile.Read(ref deadline);
-        if (due == 0 || context.Time.GetTimestamp() < due)
+        var what = (Expiry)(due & 3);
+        if (what == Expiry.None || context.Time.GetTimestamp() < due)
             return;
-        Stop(expiry switch
+        Stop(what switch
         {
             Expiry.Idle => SessionEnding.Idle,
             Expiry.Frame => SessionEnding.FrameTimeout,
@@ -168,30 +200,41 @@ internal sealed partial class Session : IDisposable
                 if (filled == 0)
                 {
                     Return(ref buffer);
-                    await connection.WaitToReadAsync().ConfigureAwait(false);
+                    await connection.WaitToReadAsync(stopping.Token).ConfigureAwait(false);
                 }
 
-                buffer ??= ArrayPool<byte>.Shared.Rent(
-                    ProtocolConstants.FrameBytes((int)listener.Options.MaxBody, tagged: true));
-                int received = await connection.ReceiveAsync(buffer.AsMemory(filled)).ConfigureAwait(false);
-                if (Volatile.Read(ref stopRequested) is { } stop)
-                    return stop;
+                MakeRoom(ref buffer, filled);
+                int received = await connection.ReceiveAsync(buffer.AsMemory(filled), stopping.Token)
+                    .ConfigureAwait(false);
                 if (received == 0)
                     return SessionEnding.Lost;
                 filled += received;
                 Received(received);
-                (int consumed, SessionEnding? ending) = await TakeFramesAsync(buffer, filled).ConfigureAwait(false);
-                if (ending is not null)
+                int consumed = await TakeFramesAsync(buffer!, filled).ConfigureAwait(false);
+                if (consumed < 0)
                     return ending;
                 filled -= consumed;
                 buffer.AsSpan(consumed, filled).CopyTo(buffer);
-                SetReadDeadline(filled > 0 || oversized is not null, consumed > 0);
+                SetReadDeadline(isInFrame: filled > 0 || oversized is not null);
             }
         }
         finally
         {
             Return(ref buffer);
         }
+    }
+
+    // Before WELCOME frames are small, so that whoever did not authenticate cannot make us hold much.
+    private void MakeRoom(ref byte[]? buffer, int filled)
+    {
+        int needed = ProtocolConstants.FrameBytes(
+            IsOpen ? (int)limits.MaxBody : ProtocolConstants.ControlBodyBytesMax, tagged: true);
+        if (buffer?.Length >= needed)
+            return;
+        byte[] larger = ArrayPool<byte>.Shared.Rent(needed);
+        buffer?.AsSpan(0, filled).CopyTo(larger);
+        Return(ref buffer);
+        buffer = larger;
     }
 
     private static void Return(ref byte[]? buffer)
@@ -208,129 +251,69 @@ internal sealed partial class Session : IDisposable
         arrival = context.Clock.Arrival();
     }
 
-    private async ValueTask<(int Consumed, SessionEnding? Ending)> TakeFramesAsync(byte[] buffer, int filled)
+    // Returns the bytes consumed; less than 0 if the session is to end.
+    private async ValueTask<int> TakeFramesAsync(byte[] buffer, int filled)
     {
         int start = 0;
         while (true)
         {
-            Step step = TakeFrame(buffer.AsSpan(start, filled - start), out int consumed, out object? detail);
+            Step step = TakeFrame(buffer.AsSpan(start, filled - start), out int consumed);
             start += consumed;
             if (step == Step.NeedMoreData)
-                return (start, null);
+                return start;
             if (step == Step.End)
-                return (start, (SessionEnding)detail!);
+                return -1;
             if (step == Step.Taken)
-                continue;
-
-            // While it does not read, no deadline runs but the handshake's.
-            if (IsOpen)
-                SetDeadline(Expiry.None, default);
-            Task wait = step switch
-            {
-                Step.WaitForWindow => outbox.WaitForWindowAsync(),
-                Step.WaitForRoom => listener.RoomAsync(),
-                Step.WaitForToken => Task.Delay((TimeSpan)detail!, context.Time),
-                Step.WaitForPlace => EnterAsync(),
-                _ => outbox.DrainAsync(),
-            };
-            await InterruptiblyAsync(wait).ConfigureAwait(false);
-            if (Volatile.Read(ref stopRequested) is { } stop)
-                return (start, stop);
-            if (step == Step.WaitForPlace && refusal is not null)
-                return (start, refusal);
+                frameEnded = true;
+            else if (!await WaitAsync(step).ConfigureAwait(false))
+                return -1;
         }
     }
 
-    private async Task InterruptiblyAsync(Task wait)
+    // Returns false if the session is to end.
+    private async ValueTask<bool> WaitAsync(Step step)
     {
-        if (wait.IsCompleted)
+        if (step == Step.WaitForPlace)
+            return await EnterAsync().ConfigureAwait(false);
+
+        // Time in which it does not read does not count, neither for the idle nor for a frame's deadline.
+        SetDeadline(Expiry.None, 0);
+        frameDue = 0;
+        Task wait = step switch
         {
-            await wait.ConfigureAwait(false);
-            return;
-        }
-
-        var interrupted = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
-        Volatile.Write(ref interrupt, interrupted);
-        if (Volatile.Read(ref stopRequested) is null)
-            await Task.WhenAny(wait, interrupted.Task).ConfigureAwait(false);
-        Volatile.Write(ref interrupt, null);
+            Step.WaitForWindow => outbox.WaitForWindowAsync(),
+            Step.WaitForRoom => context.Buffer.RoomAsync(),
+            Step.WaitForToken => Task.Delay(tokenDue, context.Time, stopping.Token),
+            _ => outbox.DrainAsync(),
+        };
+        await wait.WaitAsync(stopping.Token).ConfigureAwait(false);
+        ending = SessionEnding.Lost;
+        return !outbox.IsBroken;
     }
 
-    private void SetReadDeadline(bool isInFrame, bool hasAdvanced)
+    private void SetReadDeadline(bool isInFrame)
     {
-        if (!IsOpen)
-            return;
         // A frame's deadline runs from its first byte: trickling bytes do not move it.
         if (!isInFrame)
-            SetDeadline(Expiry.Idle, listener.Options.IdleTimeout);
-        else if (expiry != Expiry.Frame || hasAdvanced)
-            SetDeadline(Expiry.Frame, listener.Options.FrameTimeout);
+            frameDue = 0;
+        else if (frameEnded || frameDue == 0)
+            frameDue = After(limits.FrameTimeout);
+        frameEnded = false;
+        if (frameDue != 0 && (IsOpen || frameDue < handshakeDue))
+            SetDeadline(Expiry.Frame, frameDue);
+        else if (IsOpen)
+            SetDeadline(Expiry.Idle, After(limits.IdleTimeout));
+        else
+            SetDeadline(Expiry.Handshake, handshakeDue);
     }
 
-    private void SetDeadline(Expiry what, TimeSpan after)
-    {
-        expiry = what;
-        long due = what == Expiry.None
-            ? 0
-            : context.Time.GetTimestamp() + (long)(after.TotalSeconds * context.Time.TimestampFrequency);
-        Volatile.Write(ref deadline, due);
-    }
+    private long After(TimeSpan time) =>
+        context.Time.GetTimestamp() + (long)(time.TotalSeconds * context.Time.TimestampFrequency);
 
-    private async Task CloseAsync(SessionEnding ending)
-    {
-        bool wasOpen = IsOpen;
-        if (device is not null)
-            LeaveDevice(ending, wasOpen);
-        context.Metrics.ConnectionClosed(ending.Label);
-        if (ending.IsMisbehaviour && listener.Admission.CountMisbehaviour(Address))
-            LogAddressRefused(context.Logger, Address, ending.Label);
-        SendLastFrame(ending, wasOpen);
-        if (ending != SessionEnding.SlowSend)
-            await LingerAsync().ConfigureAwait(false);
-        Dispose();
-        listener.Admission.Leave(Address, hasPlace);
-    }
+    // Moment and meaning in one, so that the sweep never sees the one of now with the other of before.
+    private void SetDeadline(Expiry what, long due) =>
+        Volatile.Write(ref deadline, what == Expiry.None ? 0 : (due & ~3L) | (long)what);
 
-    private void SendLastFrame(SessionEnding ending, bool wasOpen)
-    {
-        if (wasOpen && ending.Bye is { } bye)
-        {
-            outbox.Send(FrameType.Bye, 0, [(byte)bye]);
-        }
-        else if (!wasOpen && ending.Refuse is { } reason)
-        {
-            context.Metrics.ConnectionRefused(ending.Label);
-            Span<byte> body = stackalloc byte[256];
-            int bytes = new Refuse
-            {
-                Reason = reason,
-                RetryAfterSeconds = ending.RetryAfterSeconds,
-                Text = Encoding.UTF8.GetBytes(ending.Text),
-            }.WriteBody(body);
-            outbox.Send(FrameType.Refuse, 0, body[..bytes]);
-        }
-    }
-
-    // What the peer still sends is read for a moment, or the kernel would answer it with a reset that eats our last frame.
-    private async Task LingerAsync()
-    {
-        using var limit = new CancellationTokenSource(LingerTime, context.Time);
-        byte[] discard = ArrayPool<byte>.Shared.Rent(512);
-        try
-        {
-            await outbox.DrainAsync().WaitAsync(limit.Token).ConfigureAwait(false);
-            connection.HalfClose();
-            while (await connection.ReceiveAsync(discard, limit.Token).ConfigureAwait(false) > 0)
-            {
-            }
-        }
-        catch (Exception e) when (e is OperationCanceledException or SocketException or ObjectDisposedException)
-        {
-            // The second is over, or the peer is gone: either way it ends here.
-        }
-        finally
-        {
-            ArrayPool<byte>.Shared.Return(discard);
-        }
-    }
+    [LoggerMessage(1211, LogLevel.Error, "a session of {Address} ended by a defect: please report this")]
+    private static partial void LogDefect(ILogger logger, IPAddress address, Exception exception);
 }

@@ -8,49 +8,70 @@ namespace IotTcpGateway.Ingest;
 /// <param name="Refuse">Sent to a device that was not; null for nothing.</param>
 /// <param name="Text">Text of the REFUSE.</param>
 /// <param name="RetryAfterSeconds">Of the REFUSE.</param>
-/// <param name="IsMisbehaviour">Whether it counts against the address.</param>
+/// <param name="Misdeed">What counts against the address.</param>
 internal sealed record SessionEnding(
     string Label,
     ByeReason? Bye = null,
     RefuseReason? Refuse = null,
     string Text = "",
     ushort RetryAfterSeconds = 0,
-    bool IsMisbehaviour = false)
+    Misdeed Misdeed = Misdeed.None)
 {
     public static readonly SessionEnding Lost = new("lost");
     public static readonly SessionEnding PeerBye = new("bye");
     public static readonly SessionEnding SilentTimeout = new("handshake-timeout");
     public static readonly SessionEnding SlowSend = new("not-reading");
+    public static readonly SessionEnding Aborted = new("shutting-down");
     public static readonly SessionEnding Idle = new("idle", ByeReason.Idle);
     public static readonly SessionEnding Superseded =
-        new("superseded", ByeReason.Superseded, RefuseReason.TooManyConnections, "superseded by a newer connection", 60);
+        new("superseded", ByeReason.Superseded, RefuseReason.TooManyConnections, "superseded by a newer one", 60);
     public static readonly SessionEnding Revoked =
-        new("revoked", ByeReason.ProtocolError, RefuseReason.AuthenticationFailed, "authentication failed", 30);
+        new("revoked", ByeReason.Normal, RefuseReason.AuthenticationFailed, "authentication failed", 30);
     public static readonly SessionEnding ShuttingDown =
         new("shutting-down", ByeReason.ShuttingDown, RefuseReason.ShuttingDown, "shutting down", 5);
-    public static readonly SessionEnding FrameTimeout =
-        new("frame-timeout", ByeReason.ProtocolError, RefuseReason.ProtocolError, "the frame did not end in time", 1, true);
-    public static readonly SessionEnding HandshakeTimeout =
-        new("handshake-timeout", null, RefuseReason.ProtocolError, "the handshake took too long", 1, true);
-    public static readonly SessionEnding AuthenticationFailed =
-        new("authentication-failed", null, RefuseReason.AuthenticationFailed, "authentication failed", 30);
+    public static readonly SessionEnding FrameTimeout = new(
+        "frame-timeout", ByeReason.ProtocolError, RefuseReason.ProtocolError, "the frame did not end in time", 1,
+        Misdeed.BadBytes);
+    public static readonly SessionEnding HandshakeTimeout = new(
+        "handshake-timeout", null, RefuseReason.ProtocolError, "the handshake took too long", 1, Misdeed.BadBytes);
+    public static readonly SessionEnding AuthenticationFailed = new(
+        "authentication-failed", null, RefuseReason.AuthenticationFailed, "authentication failed", 30,
+        Misdeed.FailedProof);
     public static readonly SessionEnding ModeNotAccepted =
-        new("mode-not-accepted", null, RefuseReason.AuthenticationModeNotAccepted, "authentication mode not accepted here", 60);
+        new("mode-not-accepted", null, RefuseReason.AuthenticationModeNotAccepted, "mode not accepted here", 60);
     public static readonly SessionEnding BootIdReused =
         new("boot-id-reused", null, RefuseReason.BootIdReused, "boot id already used: take a new one");
     public static readonly SessionEnding TooMany =
         new("too-many", null, RefuseReason.TooManyConnections, "too many connections or devices", 5);
     public static readonly SessionEnding NoTableMemory = new("no-table-memory", ByeReason.ServerError);
+    public static readonly SessionEnding Defect =
+        new("server-error", ByeReason.ServerError, RefuseReason.NoMemory, "server error", 30);
+
+    // Refused at accept, before anything was read.
+    public static readonly SessionEnding AddressNotAllowed =
+        new("address-not-allowed", null, RefuseReason.AddressNotAllowed, "address not allowed", 3600);
+    public static readonly SessionEnding RateLimited =
+        new("rate-limited", null, RefuseReason.RateLimited, "too many errors from this address", 60);
+    public static readonly SessionEnding NoHandshakePlace =
+        new("too-many-unauthenticated", null, RefuseReason.TooManyConnections, "too many connections", 1);
 
     /// <summary>The bytes were not a frame.</summary>
     public static SessionEnding BadBytes(string label) =>
-        new(label, ByeReason.ProtocolError, RefuseReason.ProtocolError, label, 1, true);
+        new(label, ByeReason.ProtocolError, RefuseReason.ProtocolError, label, 1, Misdeed.BadBytes);
 
     /// <summary>The frame was right, and not to be sent now.</summary>
     public static SessionEnding Violation(string label) =>
-        new(label, ByeReason.ProtocolError, RefuseReason.ProtocolError, label, 1);
+        new(label, ByeReason.ProtocolError, Misdeed: Misdeed.Violation);
 
-    /// <summary>A violation during the handshake, which counts against the address.</summary>
+    /// <summary>A violation during the handshake.</summary>
     public static SessionEnding BadHandshake(string label) =>
-        new(label, null, RefuseReason.ProtocolError, label, 1, true);
+        new(label, null, RefuseReason.ProtocolError, label, 1, Misdeed.BadBytes);
+
+    /// <summary>For a connection that admission does not let in.</summary>
+    public static SessionEnding At(RefuseReason reason) => reason switch
+    {
+        RefuseReason.AddressNotAllowed => AddressNotAllowed,
+        RefuseReason.RateLimited => RateLimited,
+        _ => NoHandshakePlace,
+    };
 }

@@ -1,51 +1,27 @@
+using System.Net;
 using System.Text;
 
 using IotTcpGateway.Buffer;
-using IotTcpGateway.Commands;
 using IotTcpGateway.Protocol;
+
+using Microsoft.Extensions.Logging;
 
 namespace IotTcpGateway.Ingest;
 
 /// <summary>What each frame comes to.</summary>
-internal sealed partial class Session : ICommandReceiver
+internal sealed partial class Session
 {
-    private const int CommandsMax = 16;
-
-    private readonly Lock commandGate = new();
-    private Dictionary<uint, CommandRequest>? commands;
-
-    /// <inheritdoc/>
-    public string? Receive(CommandRequest request)
-    {
-        uint number = listener.NextCommandNumber();
-        byte[] name = Encoding.UTF8.GetBytes(request.Name);
-        lock (commandGate)
-        {
-            if (Volatile.Read(ref stopRequested) is not null)
-                return "the device is not connected";
-            if (outbox.IsBusy || commands?.Count >= CommandsMax)
-                return "the device has not answered earlier commands";
-            (commands ??= []).Add(number, request);
-        }
-
-        Span<byte> body = stackalloc byte[ProtocolConstants.ControlBodyBytesMax];
-        int bytes = new Command { Name = name, Payload = request.Payload }.WriteBody(body);
-        outbox.Send(FrameType.Command, number, body[..bytes]);
-        return null;
-    }
-
-    private Step TakeFrame(ReadOnlySpan<byte> input, out int consumed, out object? detail)
+    private Step TakeFrame(ReadOnlySpan<byte> input, out int consumed)
     {
         consumed = 0;
-        detail = null;
         if (state == State.AwaitsPlace)
             return Step.WaitForPlace;
         if (oversized is not null)
-            return TakeOversized(input, out consumed, out detail);
+            return TakeOversized(input, out consumed);
         FrameReadResult result = FrameReader.Read(
             input,
             IsOpen ? ProtocolConstants.BodyBytesMax : ProtocolConstants.ControlBodyBytesMax,
-            IsOpen ? (int)listener.Options.MaxBody : ProtocolConstants.ControlBodyBytesMax,
+            IsOpen ? (int)limits.MaxBody : ProtocolConstants.ControlBodyBytesMax,
             tagAllowed: fromDevice is not null,
             out Frame frame,
             out FrameHeader header);
@@ -55,15 +31,17 @@ internal sealed partial class Session : ICommandReceiver
                 return Step.NeedMoreData;
             case FrameReadResult.BodyTooLarge when header.Type == FrameType.Data && header.Sequence != 0:
                 oversized = new OversizedFrame(header, fromDevice);
-                return TakeOversized(input, out consumed, out detail);
+                return TakeOversized(input, out consumed);
+            case FrameReadResult.BodyTooLarge:
+                return EndOfViolation(header.Type == FrameType.Data ? "sequence-zero" : "body-too-large");
             case FrameReadResult.Frame:
-                return TakeWhole(frame, out consumed, out detail);
+                return TakeWhole(frame, out consumed);
             default:
-                return EndOfBadBytes(result, out detail);
+                return EndOfBadBytes(result);
         }
     }
 
-    private Step EndOfBadBytes(FrameReadResult result, out object? detail)
+    private Step EndOfBadBytes(FrameReadResult result)
     {
         string label = result switch
         {
@@ -75,54 +53,58 @@ internal sealed partial class Session : ICommandReceiver
             _ => "body-too-large",
         };
         context.Metrics.FrameRejected(label);
-        SessionEnding ending = SessionEnding.BadBytes(label);
+        SessionEnding because = SessionEnding.BadBytes(label);
         if (result == FrameReadResult.BadVersion)
-            ending = ending with { Refuse = RefuseReason.VersionNotSupported, Text = "version 1 is spoken here" };
-        return End(ending, out detail);
+            because = because with { Refuse = RefuseReason.VersionNotSupported, Text = "version 1 is spoken here" };
+        return End(because);
     }
 
-    private Step TakeWhole(in Frame frame, out int consumed, out object? detail)
+    private Step TakeWhole(in Frame frame, out int consumed)
     {
         consumed = 0;
         if (fromDevice is not null && !frameIsVerified)
         {
             if (!frame.Header.IsTagged || !fromDevice.Verify(frame))
-                return EndOfAttack(frame.Header.IsTagged ? "bad-tag" : "untagged-frame", out detail);
+                return EndOfAttack(frame.Header.IsTagged ? "bad-tag" : "untagged-frame");
             frameIsVerified = true;
         }
 
-        Step step = Dispatch(frame, out detail);
+        // Every frame counts, not DATA alone: a flood of PING would cost as much.
+        if (IsOpen && !TryTakeToken())
+            return Step.WaitForToken;
+        Step step = Dispatch(frame);
         if (step == Step.Taken)
         {
             consumed = frame.Bytes.Length;
-            frameIsVerified = tokenIsTaken = false;
+            FrameDone();
         }
 
         return step;
     }
 
-    private Step EndOfAttack(string what, out object? detail)
+    private void FrameDone() => frameIsVerified = tokenIsTaken = frameIsCounted = false;
+
+    private Step EndOfAttack(string what)
     {
         context.Metrics.FrameRejected(what);
-        if (listener.AuthenticationLog.Passes())
+        if (listener.Log.Passes())
             LogTagFailure(context.Logger, deviceId, Address, what);
-        return End(SessionEnding.Violation(what), out detail);
+        return End(SessionEnding.Violation(what));
     }
 
-    private Step Dispatch(in Frame frame, out object? detail)
+    private Step Dispatch(in Frame frame)
     {
-        detail = null;
         FrameType type = frame.Header.Type;
         switch (state, type)
         {
             case (State.AwaitsHello, FrameType.Hello):
-                return TakeHello(frame.Body, out detail);
+                return TakeHello(frame.Body);
             case (State.AwaitsAuth, FrameType.Auth):
-                return TakeAuth(frame.Body, out detail);
+                return TakeAuth(frame.Body);
             case (State.Open, FrameType.Data):
-                return TakeData(frame.Header.Sequence, frame.Body, out detail);
+                return TakeData(frame.Header.Sequence, frame.Body);
             case (State.Open, FrameType.Describe):
-                return TakeDescribe(frame.Body, out detail);
+                return TakeDescribe(frame.Body);
             case (State.Open, FrameType.Ping) when frame.Body.Length <= ProtocolConstants.PingBytesMax:
                 if (outbox.IsBusy)
                     return Step.WaitForDrain;
@@ -131,30 +113,23 @@ internal sealed partial class Session : ICommandReceiver
             case (State.Open, FrameType.Pong) when frame.Body.Length <= ProtocolConstants.PingBytesMax:
                 return Step.Taken;
             case (State.Open, FrameType.Result):
-                return TakeResult(frame.Header.Sequence, frame.Body, out detail);
+                return TakeResult(frame.Header.Sequence, frame.Body);
             case (State.Open, FrameType.Bye) when frame.Body.Length == 1:
-                return End(SessionEnding.PeerBye, out detail);
+                return End(SessionEnding.PeerBye);
             default:
                 context.Metrics.FrameRejected("unexpected-frame");
-                return End(
-                    IsOpen ? SessionEnding.Violation("unexpected-frame") : SessionEnding.BadHandshake("unexpected-frame"),
-                    out detail);
+                return End(IsOpen
+                    ? SessionEnding.Violation("unexpected-frame")
+                    : SessionEnding.BadHandshake("unexpected-frame"));
         }
     }
 
-    private Step TakeData(uint sequence, ReadOnlySpan<byte> body, out object? detail)
+    private Step TakeData(uint sequence, ReadOnlySpan<byte> body)
     {
-        detail = null;
         if (sequence == 0)
-        {
-            context.Metrics.FrameRejected("sequence-zero");
-            return End(SessionEnding.Violation("sequence-zero"), out detail);
-        }
-
-        if (!outbox.HasWindow)
+            return EndOfViolation("sequence-zero");
+        if (!TryCount(sequence))
             return Step.WaitForWindow;
-        if (!TryTakeToken(out detail))
-            return Step.WaitForToken;
         if (TakeDuplicate(sequence))
             return Step.Taken;
 
@@ -166,29 +141,29 @@ internal sealed partial class Session : ICommandReceiver
         }
 
         uint highest = stream!.HighestTaken;
-        AddResult added = context.Buffer.TryAdd(stream, sequence, channels, arrival, body);
-        if (added == AddResult.Full)
-            return Step.WaitForRoom;
-        CountGap(highest, sequence);
-        outbox.Received(sequence);
-        if (added == AddResult.Dropped)
-            outbox.OweNack(sequence, NackReason.Dropped, "dropped, buffer full"u8);
-        else
-            context.Metrics.FrameReceived();
-        // It may have become safe before it was counted as received: then nobody else says so.
-        if (stream.SafeSequence >= sequence)
-            outbox.OweAck();
-        return Step.Taken;
+        switch (context.Buffer.TryAdd(stream, sequence, channels, arrival, body))
+        {
+            case AddResult.Full:
+                return Step.WaitForRoom;
+            case AddResult.Dropped:
+                Reject(sequence, NackReason.Dropped, "buffer-full", "dropped, buffer full"u8);
+                return Step.Taken;
+            default:
+                CountGap(highest, sequence);
+                context.Metrics.FrameReceived();
+                return Step.Taken;
+        }
     }
 
-    private bool TryTakeToken(out object? wait)
+    // Before anything is done with the frame, so that it is outstanding when it becomes safe, however soon that is.
+    private bool TryCount(uint sequence) => frameIsCounted = frameIsCounted || outbox.TryReceive(sequence);
+
+    private bool TryTakeToken()
     {
-        wait = null;
         if (tokenIsTaken)
             return true;
-        TimeSpan due = device!.Frames.Take(listener.Options.FramesPerSecond);
-        tokenIsTaken = due == TimeSpan.Zero;
-        wait = due;
+        tokenDue = device!.Frames.Take(limits.FramesPerSecond);
+        tokenIsTaken = tokenDue == TimeSpan.Zero;
         return tokenIsTaken;
     }
 
@@ -197,19 +172,18 @@ internal sealed partial class Session : ICommandReceiver
         if (sequence > stream!.HighestTaken)
             return false;
         context.Metrics.DuplicateReceived();
-        outbox.Received(sequence);
         if (sequence <= stream.SafeSequence)
             outbox.OweAck();
         return true;
     }
 
+    // The NACK is owed first: no ACK that covers the frame may be composed before.
     private void Reject(uint sequence, NackReason reason, string label, ReadOnlySpan<byte> text)
     {
         CountGap(stream!.HighestTaken, sequence);
         context.Metrics.FrameRejected(label);
-        outbox.Received(sequence);
-        context.Buffer.SkipSequence(stream, sequence);
         outbox.OweNack(sequence, reason, text);
+        context.Buffer.SkipSequence(stream, sequence);
     }
 
     // The first frame of a boot id of which there is no memory is not a gap: the gateway may have been restarted.
@@ -229,9 +203,8 @@ internal sealed partial class Session : ICommandReceiver
         _ => $"record {record} has a time out of range",
     });
 
-    private Step TakeOversized(ReadOnlySpan<byte> input, out int consumed, out object? detail)
+    private Step TakeOversized(ReadOnlySpan<byte> input, out int consumed)
     {
-        detail = null;
         OversizedFrame passing = oversized!;
         consumed = passing.IsComplete ? 0 : passing.Append(input);
         if (!passing.IsComplete)
@@ -240,33 +213,27 @@ internal sealed partial class Session : ICommandReceiver
         if (!frameIsVerified)
         {
             if (!passing.HasRightChecksum)
-                return EndOfBadBytes(FrameReadResult.BadChecksum, out detail);
+                return EndOfBadBytes(FrameReadResult.BadChecksum);
             if (fromDevice is not null && (!passing.Header.IsTagged || !passing.HasRightTag()))
-                return EndOfAttack(passing.Header.IsTagged ? "bad-tag" : "untagged-frame", out detail);
+                return EndOfAttack(passing.Header.IsTagged ? "bad-tag" : "untagged-frame");
             frameIsVerified = true;
         }
 
-        if (!outbox.HasWindow)
-            return Step.WaitForWindow;
-        if (!TryTakeToken(out detail))
+        if (!TryTakeToken())
             return Step.WaitForToken;
+        if (!TryCount(sequence))
+            return Step.WaitForWindow;
         oversized = null;
-        frameIsVerified = tokenIsTaken = false;
+        FrameDone();
         if (!TakeDuplicate(sequence))
             Reject(sequence, NackReason.BodyTooLarge, "body-too-large", "the body is larger than accepted"u8);
         return Step.Taken;
     }
 
-    private Step TakeDescribe(ReadOnlySpan<byte> body, out object? detail)
+    private Step TakeDescribe(ReadOnlySpan<byte> body)
     {
-        if (!TryTakeToken(out detail))
-            return Step.WaitForToken;
         if (!DescribeReader.IsValid(body))
-        {
-            context.Metrics.FrameRejected("malformed-describe");
-            return End(SessionEnding.Violation("malformed-describe"), out detail);
-        }
-
+            return EndOfViolation("malformed-describe");
         var entries = new List<Channel>();
         var reader = new DescribeReader(body);
         while (reader.TryRead(out ChannelDescription entry))
@@ -277,9 +244,14 @@ internal sealed partial class Session : ICommandReceiver
 
         ChannelTable changed = channels.With(entries);
         if (changed.Channels.Count > context.DevicesOptions.MaxChannels)
-            return End(SessionEnding.Violation("too-many-channels"), out detail);
+            return EndOfViolation("too-many-channels");
         if (!context.Buffer.TryHold(changed, context.DevicesOptions.MaxTableMemory))
-            return End(SessionEnding.NoTableMemory, out detail);
+        {
+            if (listener.Log.Passes())
+                LogNoTableMemory(context.Logger, deviceId, context.DevicesOptions.MaxTableMemory);
+            return End(SessionEnding.NoTableMemory);
+        }
+
         if (channels != ChannelTable.Empty)
             context.Buffer.Unhold(channels);
         channels = changed;
@@ -287,33 +259,24 @@ internal sealed partial class Session : ICommandReceiver
         return Step.Taken;
     }
 
-    private Step TakeResult(uint number, ReadOnlySpan<byte> body, out object? detail)
+    private Step EndOfViolation(string label)
     {
-        detail = null;
-        if (!CommandResult.TryRead(body, out CommandResult result))
-        {
-            context.Metrics.FrameRejected("malformed-result");
-            return End(SessionEnding.Violation("malformed-result"), out detail);
-        }
-
-        CommandRequest? request = null;
-        lock (commandGate)
-            commands?.Remove(number, out request);
-        if (request is not null)
-            context.Commands.Answer(new CommandAnswer(request, result.Status, result.Payload.ToArray(), null));
-        return Step.Taken;
+        context.Metrics.FrameRejected(label);
+        return End(SessionEnding.Violation(label));
     }
 
-    private void FailCommands()
+    private Step End(SessionEnding because)
     {
-        CommandRequest[] unanswered;
-        lock (commandGate)
-        {
-            unanswered = commands is null ? [] : [.. commands.Values];
-            commands = null;
-        }
-
-        foreach (CommandRequest request in unanswered)
-            context.Commands.Answer(new CommandAnswer(request, 0, [], "the connection ended before the device answered"));
+        ending = because;
+        return Step.End;
     }
+
+    [LoggerMessage(1204, LogLevel.Error,
+        "device {Device} at {Address}: {Attack} in a tagged session: this is not noise, somebody alters the stream")]
+    private static partial void LogTagFailure(ILogger logger, string device, IPAddress address, string attack);
+
+    [LoggerMessage(1206, LogLevel.Warning,
+        "no memory for the channels of device {Device}: all descriptions together take {Bytes} bytes; "
+        + "raise devices.maxTableMemory")]
+    private static partial void LogNoTableMemory(ILogger logger, string device, long bytes);
 }

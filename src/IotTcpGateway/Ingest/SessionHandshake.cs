@@ -19,151 +19,168 @@ internal sealed partial class Session
     private uint highestUsed;
     private bool wantsTags;
     private byte[]? key;
-    private SessionEnding? refusal;
-    private bool hasPlace;
+    private bool tookOver;
+    private long turn;
 
-    private Step TakeHello(ReadOnlySpan<byte> body, out object? detail)
+    private Step TakeHello(ReadOnlySpan<byte> body)
     {
         if (!Hello.TryRead(body, out Hello hello))
-            return End(SessionEnding.BadHandshake("malformed-hello"), out detail);
+        {
+            context.Metrics.FrameRejected("malformed-hello");
+            return End(SessionEnding.BadHandshake("malformed-hello"));
+        }
+
         mode = hello.Authentication;
         if (!listener.Accepts(mode))
-            return End(SessionEnding.ModeNotAccepted, out detail);
+            return End(SessionEnding.ModeNotAccepted);
 
         deviceId = Encoding.UTF8.GetString(hello.DeviceId);
         firmware = Encoding.UTF8.GetString(hello.Firmware);
         bootId = hello.BootId;
         highestUsed = hello.HighestUsed;
-        key = context.FindKey(deviceId);
         if (mode == AuthenticationMode.None)
         {
             // A device that has a key is never taken at its word.
-            return key is not null
-                ? EndUnauthenticated("none for a device that has a key", out detail)
-                : Continue(State.AwaitsPlace, out detail);
+            return context.FindKey(deviceId) is null
+                ? Continue(State.AwaitsPlace)
+                : End(Unauthenticated("none, for a device that has a key"));
         }
 
         wantsTags = hello.Features.HasFlag(Features.TaggedFrames);
         helloBody = body.ToArray();
         gatewayNonce = RandomNumberGenerator.GetBytes(ProtocolConstants.NonceBytes);
         outbox.Send(FrameType.Challenge, 0, gatewayNonce);
-        return Continue(State.AwaitsAuth, out detail);
+        return Continue(State.AwaitsAuth);
     }
 
-    private Step TakeAuth(ReadOnlySpan<byte> body, out object? detail)
+    private Step TakeAuth(ReadOnlySpan<byte> body)
     {
         if (body.Length != ProtocolConstants.ProofBytes)
-            return End(SessionEnding.BadHandshake("malformed-auth"), out detail);
+        {
+            context.Metrics.FrameRejected("malformed-auth");
+            return End(SessionEnding.BadHandshake("malformed-auth"));
+        }
+
         // An unknown device is compared with a key that nobody has: same work, same time, same answer.
+        key = context.FindKey(deviceId);
         Span<byte> proof = stackalloc byte[ProtocolConstants.ProofBytes];
         Proofs.Device(key ?? context.DummyKey, helloBody, gatewayNonce, proof);
         if (!Proofs.AreEqual(proof, body) || key is null)
-            return EndUnauthenticated("wrong proof", out detail);
+            return End(Unauthenticated(key is null ? "it has no key" : "its key is another"));
         IsAuthenticated = true;
-        return Continue(State.AwaitsPlace, out detail);
+        return Continue(State.AwaitsPlace);
     }
 
-    private Step EndUnauthenticated(string why, out object? detail)
+    private SessionEnding Unauthenticated(string why)
     {
         context.Metrics.AuthenticationFailed();
-        if (listener.AuthenticationLog.Passes())
+        if (listener.Log.Passes())
             LogAuthenticationFailed(context.Logger, deviceId, Address, why);
-        return End(SessionEnding.AuthenticationFailed, out detail);
+        return SessionEnding.AuthenticationFailed;
     }
 
-    // Takes the device over from an older session, which has stopped reading before anything is promised here.
-    private async Task EnterAsync()
+    // Takes the device over from an older session, which has stopped reading before anything is promised here. It is
+    // not interrupted, so that nobody is welcomed whose session has ended.
+    private async ValueTask<bool> EnterAsync()
     {
-        refusal = await ClaimAsync().ConfigureAwait(false);
-        if (refusal is null)
-            SendWelcome();
-    }
-
-    private async Task<SessionEnding?> ClaimAsync()
-    {
-        if (highestUsed < context.Devices.HighestTaken(deviceId, bootId))
-            return SessionEnding.BootIdReused;
-        bool replacesOwn = context.Devices.SessionOf(deviceId) is { } own && own.listener == listener;
-        if (!listener.Admission.TryAuthenticated(Address, replacesOwn))
-            return SessionEnding.TooMany;
-        hasPlace = true;
-        Device? claimed = context.Devices.Claim(deviceId, this, out Session? older, out bool isDisplaced);
-        if (claimed is null)
+        if (await ClaimAsync().ConfigureAwait(false) is { } refused)
         {
-            if (!isDisplaced)
-                return SessionEnding.TooMany;
-            EndUnauthenticated("none against an authenticated session", out _);
-            return SessionEnding.AuthenticationFailed;
+            ending = refused;
+            return false;
         }
 
-        device = claimed;
+        SendWelcome();
+        return true;
+    }
+
+    private async ValueTask<SessionEnding?> ClaimAsync()
+    {
+        ClaimResult result = context.Devices.Look(this, bootId, highestUsed, out Session? current);
+        if (result != ClaimResult.Granted)
+            return RefusalOf(result);
+        if (!listener.Admission.TryAuthenticated(Address, replacesOwn: current?.IsOn(listener) ?? false))
+        {
+            if (listener.Log.Passes())
+                LogNoPlace(context.Logger, listener.Options.Name, Address, deviceId);
+            return SessionEnding.TooMany;
+        }
+
+        HasPlace = true;
+        result = context.Devices.Claim(this, bootId, highestUsed, out device, out Session? older, out turn);
+        if (result != ClaimResult.Granted)
+            return RefusalOf(result);
         if (older is not null)
+        {
             await older.SupersedeAsync().ConfigureAwait(false);
+            tookOver = older.IsOpen || older.tookOver;
+        }
+
         if (Volatile.Read(ref stopRequested) is { } stop)
             return stop;
-        stream = context.Devices.StreamOf(claimed, bootId);
+        stream = context.Devices.StreamOf(device!, bootId);
+        // The older session may have taken more before it stopped.
         return highestUsed < stream.HighestTaken ? SessionEnding.BootIdReused : null;
     }
 
+    private SessionEnding RefusalOf(ClaimResult result) => result switch
+    {
+        ClaimResult.NotAllowed => Unauthenticated("none, against a session that authenticated"),
+        ClaimResult.BootIdReused => SessionEnding.BootIdReused,
+        _ => SessionEnding.TooMany,
+    };
+
     private void SendWelcome()
     {
-        ListenerOptions options = listener.Options;
         context.SessionBegan();
-        bool tags = wantsTags && IsAuthenticated;
         uint lastSafe = stream!.SafeSequence;
         ushort window = listener.Window();
+        bool tags = wantsTags && IsAuthenticated;
         Span<byte> body = stackalloc byte[Welcome.BodyBytes];
-        var welcome = new Welcome
+        new Welcome
         {
             GatewayTime = context.Clock.UnixMicrosecondsOrZero,
             LastSafeSequence = lastSafe,
             Window = window,
-            LargestBody = (ushort)options.MaxBody,
-            IdleTimeoutSeconds = (ushort)Math.Clamp(options.IdleTimeout.TotalSeconds, 1, ushort.MaxValue),
+            LargestBody = (ushort)limits.MaxBody,
+            IdleTimeoutSeconds = (ushort)Math.Clamp(limits.IdleTimeout.TotalSeconds, 1, ushort.MaxValue),
             FeaturesGranted = tags ? Features.TaggedFrames : Features.None,
-        };
-        welcome.WriteBody(body);
-        FrameTagger? fromGateway = null;
-        if (IsAuthenticated)
-        {
-            Proofs.Gateway(
-                key, helloBody, gatewayNonce, body[..Welcome.BytesBeforeProof], body[Welcome.BytesBeforeProof..]);
-            if (tags)
-            {
-                Span<byte> sessionKey = stackalloc byte[ProtocolConstants.ProofBytes];
-                Proofs.SessionKey(key, helloBody, gatewayNonce, sessionKey);
-                fromDevice = new FrameTagger(sessionKey, FrameDirection.FromDevice);
-                fromGateway = new FrameTagger(sessionKey, FrameDirection.FromGateway);
-                CryptographicOperations.ZeroMemory(sessionKey);
-            }
-        }
+        }.WriteBody(body);
+        FrameTagger? fromGateway = IsAuthenticated ? Prove(body, tags) : null;
+        state = State.Open;
+        context.Buffer.SetOwner(stream, outbox);
+        context.Board.SetStatus(StateOf(isOnline: true, reason: ""), turn);
+        outbox.SendWelcome(body, stream, lastSafe, window, fromGateway, listener.Window);
+        // Afterwards, so that no COMMAND comes before WELCOME.
+        context.Commands.Attach(deviceId, this);
+        LogOnline(context.Logger, deviceId, Address, mode);
+        EndIfKeyChanged();
+    }
 
+    private FrameTagger? Prove(Span<byte> welcome, bool tags)
+    {
+        Proofs.Gateway(
+            key, helloBody, gatewayNonce, welcome[..Welcome.BytesBeforeProof], welcome[Welcome.BytesBeforeProof..]);
+        if (!tags)
+            return null;
+        Span<byte> sessionKey = stackalloc byte[ProtocolConstants.ProofBytes];
+        Proofs.SessionKey(key, helloBody, gatewayNonce, sessionKey);
+        fromDevice = new FrameTagger(sessionKey, FrameDirection.FromDevice);
+        var fromGateway = new FrameTagger(sessionKey, FrameDirection.FromGateway);
+        CryptographicOperations.ZeroMemory(sessionKey);
+        return fromGateway;
+    }
+
+    // Whoever changes the key file ends the sessions that it no longer covers: those that are seen to be open. This one
+    // became so just now, so it looks for itself.
+    private void EndIfKeyChanged()
+    {
+        Interlocked.MemoryBarrier();
+        byte[]? now = context.FindKey(deviceId);
+        if (!now.AsSpan().SequenceEqual(key))
+            Stop(SessionEnding.Revoked);
         // What is needed no more goes; the key stays with the key file alone.
         helloBody = gatewayNonce = [];
         key = null;
-        state = State.Open;
-        context.Buffer.SetOwner(stream, outbox);
-        context.Board.SetStatus(StateOf(isOnline: true, reason: ""));
-        context.Commands.Attach(deviceId, this);
-        SetDeadline(Expiry.Idle, options.IdleTimeout);
-        outbox.SendWelcome(body, stream, lastSafe, window, fromGateway, listener.Window);
-        LogOnline(context.Logger, deviceId, Address, mode);
-    }
-
-    private void LeaveDevice(SessionEnding ending, bool wasOpen)
-    {
-        bool wasCurrent = context.Devices.Release(device!, this);
-        if (!wasOpen)
-            return;
-        context.SessionEnded();
-        context.Commands.Detach(deviceId, this);
-        FailCommands();
-        context.Buffer.ReleaseOwner(stream!, outbox);
-        if (channels != ChannelTable.Empty)
-            context.Buffer.Unhold(channels);
-        if (wasCurrent)
-            context.Board.SetStatus(StateOf(isOnline: false, ending.Label));
-        LogOffline(context.Logger, deviceId, Address, ending.Label);
     }
 
     private DeviceState StateOf(bool isOnline, string reason) => new(
@@ -175,34 +192,21 @@ internal sealed partial class Session
         context.Clock.IsSynchronised ? context.Clock.UnixMilliseconds : 0,
         Channels: null);
 
-    private Step Continue(State next, out object? detail)
+    private Step Continue(State next)
     {
         state = next;
-        detail = null;
         return Step.Taken;
-    }
-
-    private static Step End(SessionEnding ending, out object? detail)
-    {
-        detail = ending;
-        return Step.End;
     }
 
     [LoggerMessage(1200, LogLevel.Debug, "device {Device} online from {Address}, authentication {Mode}")]
     private static partial void LogOnline(ILogger logger, string device, IPAddress address, AuthenticationMode mode);
 
-    [LoggerMessage(1201, LogLevel.Debug, "device {Device} offline from {Address}: {Reason}")]
-    private static partial void LogOffline(ILogger logger, string device, IPAddress address, string reason);
-
     [LoggerMessage(1202, LogLevel.Warning,
         "device {Device} at {Address} failed to authenticate ({Why}): compare its key with the key file")]
     private static partial void LogAuthenticationFailed(ILogger logger, string device, IPAddress address, string why);
 
-    [LoggerMessage(1203, LogLevel.Warning,
-        "address {Address} sends bytes that are not the protocol too often (last: {Reason}): refused for 60 s")]
-    private static partial void LogAddressRefused(ILogger logger, IPAddress address, string reason);
-
-    [LoggerMessage(1204, LogLevel.Error,
-        "device {Device} at {Address}: {Attack} in a tagged session: this is not noise, somebody alters the stream")]
-    private static partial void LogTagFailure(ILogger logger, string device, IPAddress address, string attack);
+    [LoggerMessage(1205, LogLevel.Warning,
+        "listener {Listener} has no place for device {Device} at {Address}: "
+        + "raise maxConnections or maxConnectionsPerAddress")]
+    private static partial void LogNoPlace(ILogger logger, string listener, IPAddress address, string device);
 }

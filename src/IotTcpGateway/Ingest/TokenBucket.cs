@@ -6,7 +6,7 @@ internal sealed class TokenBucket(TimeProvider time)
     private double tokens = double.NaN;
     private long filledAt;
 
-    /// <summary>Takes a token; if there is none, says how long until there is.</summary>
+    /// <summary>Takes a token; if there is none, says how long until there is, in whole ms.</summary>
     public TimeSpan Take(int tokensPerSecond)
     {
         long now = time.GetTimestamp();
@@ -20,6 +20,7 @@ internal sealed class TokenBucket(TimeProvider time)
             return TimeSpan.Zero;
         }
 
-        return TimeSpan.FromSeconds((1 - tokens) / tokensPerSecond);
+        // Rounded up: timers count whole ms, and a wait of none would spin.
+        return TimeSpan.FromMilliseconds(Math.Ceiling((1 - tokens) * 1000 / tokensPerSecond));
     }
 }

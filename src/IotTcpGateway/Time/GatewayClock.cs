@@ -12,7 +12,9 @@ internal sealed partial class GatewayClock(TimeProvider time, Func<bool> isSynch
     private long checkedAt = -1;
     private bool synchronised;
 
-    /// <summary>Whether the wall clock was synchronised since the host started; asked of the kernel once a second.</summary>
+    /// <summary>
+    /// Whether the wall clock was synchronised since the host started; asked of the kernel once a second.
+    /// </summary>
     public bool IsSynchronised
     {
         get
@@ -40,7 +42,9 @@ internal sealed partial class GatewayClock(TimeProvider time, Func<bool> isSynch
     /// <summary>Both clocks now.</summary>
     public Arrival Arrival() => new(UnixMilliseconds, MonotonicMicroseconds, IsSynchronised);
 
-    /// <summary>The wall-clock time of an arrival, corrected if the clock was set since; null if it never was.</summary>
+    /// <summary>
+    /// The wall-clock time of an arrival, corrected if the clock was set since; null if it never was.
+    /// </summary>
     public long? UnixMillisecondsOf(in Arrival arrival)
     {
         if (arrival.IsSynchronised)

@@ -1,3 +1,5 @@
+using System.Text.Encodings.Web;
+using System.Text.Json;
 using System.Text.Json.Nodes;
 
 using IotTcpGateway.Configuration;
@@ -11,6 +13,8 @@ namespace IotTcpGateway.Tests.Configuration;
 
 public class ConfigurationSchemaTests
 {
+    private static readonly JsonSerializerOptions Relaxed = new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
+
     [Fact]
     public void Create_IsWhatShipsInDeploy()
     {
@@ -25,6 +29,33 @@ public class ConfigurationSchemaTests
         var missing = new List<string>();
         Visit("", ConfigurationSchema.Create(), missing);
         Assert.Empty(missing);
+    }
+
+    [Fact]
+    public void Reference_EveryKey_IsThereWithItsDefaultAndMeaning()
+    {
+        string reference = File.ReadAllText(House.Sources.PathOf("docs/configuration.md"));
+        var rows = new List<string>();
+        Rows("", ConfigurationSchema.Create(), rows);
+        Assert.NotEmpty(rows);
+        Assert.All(rows, row => Assert.Contains(row, reference, StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public void Reference_Example_IsRight()
+    {
+        string reference = File.ReadAllText(House.Sources.PathOf("docs/configuration.md"));
+        string example = reference.Split("```jsonc\n")[1].Split("```")[0];
+        string file = Path.GetTempFileName();
+        try
+        {
+            File.WriteAllText(file, example);
+            Assert.Empty(ConfigurationReader.Read(file, new Dictionary<string, string>(), []).Faults);
+        }
+        finally
+        {
+            File.Delete(file);
+        }
     }
 
     [Fact]
@@ -58,6 +89,24 @@ public class ConfigurationSchemaTests
         Assert.Empty(change.Reloadable);
         Assert.Empty(change.NeedsRestart);
     }
+
+    private static void Rows(string path, JsonObject schema, List<string> rows)
+    {
+        foreach ((string key, JsonNode? child) in schema["properties"]?.AsObject() ?? [])
+        {
+            var below = (JsonObject)child!;
+            string full = path.Length == 0 ? key : $"{path}.{key}";
+            if (below["properties"] is not null)
+                Rows(full, below, rows);
+            else if (below["items"]?["properties"] is not null)
+                Rows(full + "[]", (JsonObject)below["items"]!, rows);
+            else if (key != "$schema")
+                rows.Add($"| `{full}` | {Default(below)} | {below["description"]} |");
+        }
+    }
+
+    private static string Default(JsonObject schema) =>
+        schema["default"] is { } value ? $"`{value.ToJsonString(Relaxed).Replace(",", ", ", StringComparison.Ordinal)}`" : "";
 
     private static void Visit(string path, JsonObject schema, List<string> missing)
     {

@@ -1,4 +1,5 @@
 using System.Diagnostics.Metrics;
+using System.Net.Sockets;
 
 using IotTcpGateway.Health;
 
@@ -59,6 +60,18 @@ public sealed class ServiceManagerTests : IDisposable
         Assert.Equal("READY=1", notifier.Said[^1]);
     }
 
+    [Fact]
+    public void Notify_NobodyListens_IsNoReasonToFall()
+    {
+        using ServiceManager manager = Create();
+        notifier.IsDeaf = true;
+        time.Advance(TimeSpan.FromMinutes(1));
+        manager.Stopping();
+        notifier.IsDeaf = false;
+        manager.Ready();
+        Assert.Equal("READY=1", notifier.Said[^1]);
+    }
+
     private ServiceManager Create() =>
         new(notifier, Statuses.Health(meter, () => isAlive), time, NullLogger.Instance);
 
@@ -68,7 +81,14 @@ public sealed class ServiceManagerTests : IDisposable
 
         public bool IsEnabled => true;
 
-        public void Notify(ServiceState state) => Said.Add(state.ToString());
+        public bool IsDeaf { get; set; }
+
+        public void Notify(ServiceState state)
+        {
+            if (IsDeaf)
+                throw new SocketException((int)SocketError.ConnectionRefused);
+            Said.Add(state.ToString());
+        }
 
         public int Count(string said) => Said.Count(s => s == said);
     }
