@@ -36,7 +36,7 @@ internal sealed class FieldDevice : IAsyncDisposable
             Host = gateway.Address.ToString(),
             Port = gateway.Port,
             DeviceId = id,
-            Key = key is null ? default(ReadOnlyMemory<byte>?) : key,
+            Key = key,
             RequireTags = isTagged,
             Firmware = "1.2.3",
             Channels = Sample.Channels,
