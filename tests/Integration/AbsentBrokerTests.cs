@@ -15,7 +15,8 @@ public sealed class AbsentBrokerTests
     public async Task Start_NoBrokerAndUnknownHostName_DevicesWaitAtTheCapUntilTheBrokerAppears()
     {
         int port = Loopback.FreePort();
-        await using RunningGateway gateway = RunningGateway.Start(FieldDevices.IdsWithKey(Devices), port, configuration =>
+        string[] ids = FieldDevices.IdsWithKey(Devices);
+        await using RunningGateway gateway = RunningGateway.Start(ids, port, configuration =>
         {
             configuration.Mqtt.Brokers.Insert(0, "mqtt://no-such-broker.invalid:1883");
             configuration.Buffer.Memory = 128 * 1024;
@@ -35,7 +36,7 @@ public sealed class AbsentBrokerTests
 
         await using MosquittoBroker broker = await MosquittoBroker.StartAsync(new MosquittoOptions { Port = port });
         await using Subscriber subscriber = await Subscriber.StartAsync(broker.ClientPort, RunningGateway.Id);
-        // A window that held a device back is told when it opens, by an ACK that repeats the sequence: 0, for it sent none.
+        // A window that held a device back is told when it opens, by an ACK that repeats the sequence: 0, it sent none.
         (uint Sequence, ushort Window) told;
         do
         {

@@ -25,7 +25,8 @@ public sealed class BufferFullTests
     private static async Task DropsAreToldAsync(Buffer.WhenFull policy, Func<int, int, int> lastGivenUp)
     {
         int port = Loopback.FreePort();
-        await using RunningGateway gateway = RunningGateway.Start(FieldDevices.IdsWithKey(Devices), port, configuration =>
+        string[] ids = FieldDevices.IdsWithKey(Devices);
+        await using RunningGateway gateway = RunningGateway.Start(ids, port, configuration =>
         {
             configuration.Buffer.Memory = 128 * 1024;
             configuration.Buffer.WhenFull = policy;
@@ -33,7 +34,8 @@ public sealed class BufferFullTests
         await using var devices = new FieldDevices(gateway.Keys, gateway.Endpoint, Devices, Sample.LargeBody);
         await devices.SendAsync(Frames);
         await Patience.UntilAsync(
-            () => IsAtRest(gateway, devices), () => $"no rest: {gateway.Status()}\n{devices.Describe()}\n{gateway.Log.Tail}");
+            () => IsAtRest(gateway, devices),
+            () => $"no rest: {gateway.Status()}\n{devices.Describe()}\n{gateway.Log.Tail}");
         Assert.Equal(0, devices.Acknowledged);
         Assert.NotEqual(0, gateway.Status().Buffer.Dropped);
         Assert.All(devices.All, device =>

@@ -20,13 +20,16 @@ public sealed class CommandTests
         await setup.Subscriber.PublishAsync("telemetry/gw/pump/command/valve/1", "open ä");
         await setup.Subscriber.SeesAsync(
             "telemetry/gw/pump/result/valve/1",
-            json => json.GetProperty("status").GetInt32() == 0 && json.GetProperty("payload").GetString() == "valve/1=open ä done");
+            json => json.GetProperty("status").GetInt32() == 0
+                && json.GetProperty("payload").GetString() == "valve/1=open ä done");
     }
 
     [Fact]
     public async Task Command_WithResponseTopicAndCorrelation_AnswersThere()
     {
-        await using var setup = await Setup.StartAsync((_, _) => ValueTask.FromResult(new DeviceCommandReply(3, new byte[] { 0xFF, 0xFE })));
+        byte[] notText = [0xFF, 0xFE];
+        await using var setup = await Setup.StartAsync(
+            (_, _) => ValueTask.FromResult(new DeviceCommandReply(3, notText)));
         byte[] correlation = [1, 2, 3, 0];
         await setup.Subscriber.PublishAsync(new MqttApplicationMessageBuilder()
             .WithTopic("telemetry/gw/pump/command/read")
@@ -43,11 +46,13 @@ public sealed class CommandTests
     [Fact]
     public async Task Command_HandlerThrows_ItsWordsAreTheResult()
     {
-        await using var setup = await Setup.StartAsync((_, _) => throw new InvalidOperationException("the valve is stuck"));
+        await using var setup = await Setup.StartAsync(
+            (_, _) => throw new InvalidOperationException("the valve is stuck"));
         await setup.Subscriber.PublishAsync("telemetry/gw/pump/command/valve", "open");
         await setup.Subscriber.SeesAsync(
             "telemetry/gw/pump/result/valve",
-            json => json.GetProperty("status").GetInt32() == 255 && json.GetProperty("payload").GetString() == "the valve is stuck");
+            json => json.GetProperty("status").GetInt32() == 255
+                && json.GetProperty("payload").GetString() == "the valve is stuck");
     }
 
     [Fact]
@@ -55,7 +60,8 @@ public sealed class CommandTests
     {
         await using var setup = await Setup.StartAsync((_, _) => ValueTask.FromResult(DeviceCommandReply.Done));
         await setup.Subscriber.PublishAsync("telemetry/gw/nobody/command/valve", "open");
-        await setup.Subscriber.SeesAsync("telemetry/gw/nobody/result/valve", json => json.TryGetProperty("error", out _));
+        await setup.Subscriber.SeesAsync(
+            "telemetry/gw/nobody/result/valve", json => json.TryGetProperty("error", out _));
         await setup.Subscriber.PublishAsync("telemetry/gw/pump/command/valve", new string('x', 600));
         await setup.Subscriber.SeesAsync("telemetry/gw/pump/result/valve", json => json.TryGetProperty("error", out _));
         Assert.Empty(setup.Commands);
@@ -79,7 +85,8 @@ public sealed class CommandTests
         await setup.IsReadyAsync();
         // What is retained comes with the subscription, and so before any command from now on.
         await setup.Subscriber.PublishAsync("telemetry/gw/pump/command/new", "");
-        await setup.Subscriber.SeesAsync("telemetry/gw/pump/result/new", json => json.GetProperty("status").GetInt32() == 0);
+        await setup.Subscriber.SeesAsync(
+            "telemetry/gw/pump/result/new", json => json.GetProperty("status").GetInt32() == 0);
         Assert.DoesNotContain("old", setup.Commands);
         Assert.Contains("new", setup.Commands);
     }
@@ -97,17 +104,21 @@ public sealed class CommandTests
         public IReadOnlyCollection<string> Commands => commands;
 
         public static async Task<Setup> StartAsync(
-            Func<DeviceCommand, CancellationToken, ValueTask<DeviceCommandReply>> handler, MosquittoBroker? given = null)
+            Func<DeviceCommand, CancellationToken, ValueTask<DeviceCommandReply>> handler,
+            MosquittoBroker? given = null)
         {
             MosquittoBroker broker = given ?? await MosquittoBroker.StartAsync();
             Subscriber subscriber = await Subscriber.StartAsync(broker.ClientPort, RunningGateway.Id);
             RunningGateway gateway = RunningGateway.Start(["pump"], broker.Port);
             var setup = new Setup { Subscriber = subscriber, Gateway = gateway };
-            var device = new FieldDevice(1, "pump", gateway.Endpoint, gateway.Keys["pump"], isTagged: true, onCommand: (command, ended) =>
+            byte[] key = gateway.Keys["pump"];
+            ValueTask<DeviceCommandReply> Handle(DeviceCommand command, CancellationToken ended)
             {
                 setup.commands.Enqueue(command.Name);
                 return handler(command, ended);
-            });
+            }
+
+            var device = new FieldDevice(1, "pump", gateway.Endpoint, key, isTagged: true, onCommand: Handle);
             setup.parts.AddRange([device, gateway, subscriber]);
             if (given is null)
                 setup.parts.Add(broker);

@@ -6,8 +6,8 @@ using Xunit;
 namespace IotTcpGateway.Integration;
 
 /// <summary>
-/// The check that every kind of broker must pass: ten devices, fifty frames each, the broker away in the middle while the
-/// devices go on, some of them with broken connections.
+/// The check that every kind of broker must pass: ten devices, fifty frames each, the broker away in the middle while
+/// the devices go on, some of them with broken connections.
 /// </summary>
 internal static class Crossing
 {

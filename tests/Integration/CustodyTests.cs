@@ -42,7 +42,8 @@ public sealed class CustodyTests
             await ArriveAsync(subscriber, Devices * Frames / share);
             await gateway.KillAsync();
             await Patience.UntilAsync(
-                () => devices.All.All(d => !d.Client.Status.Connected), () => "a device believes in a gateway that is gone");
+                () => devices.All.All(d => !d.Client.Status.Connected),
+                () => "a device believes in a gateway that is gone");
             await devices.HoldsAcknowledgedAsync([subscriber.Deliveries]);
             Assert.True(devices.Acknowledged < Devices * Frames, "it was killed too late to prove anything");
             await gateway.StartAsync();

@@ -21,7 +21,8 @@ public sealed class FailoverTests
         await using var devices = new FieldDevices(gateway.Keys, gateway.Endpoint, 10);
         await devices.SendAsync(100);
         await Patience.UntilAsync(
-            () => atFirst.Deliveries.Count > 100, () => $"nothing arrives at the first: {gateway.Status()}\n{gateway.Log.Tail}");
+            () => atFirst.Deliveries.Count > 100,
+            () => $"nothing arrives at the first: {gateway.Status()}\n{gateway.Log.Tail}");
         await first.StopAsync();
         await devices.SendAsync(100);
         await devices.FlushAsync(gateway);

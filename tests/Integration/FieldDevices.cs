@@ -19,9 +19,8 @@ internal sealed class FieldDevices : IAsyncDisposable
 
     public FieldDevices(
         IReadOnlyDictionary<string, byte[]> keys, IPEndPoint gateway, int count, Func<int, uint, byte[]>? body = null)
-        : this(Enumerable.Range(1, count).Select(
-            n => new FieldDevice(
-                n, IdOf(n), gateway, keys.GetValueOrDefault(IdOf(n)), keys.ContainsKey(IdOf(n)) && n % Kinds == 1, body)))
+        : this(Enumerable.Range(1, count).Select(n => (N: n, Key: keys.GetValueOrDefault(IdOf(n)))).Select(
+            d => new FieldDevice(d.N, IdOf(d.N), gateway, d.Key, d.Key is not null && d.N % Kinds == 1, body)))
     {
     }
 
@@ -59,8 +58,8 @@ internal sealed class FieldDevices : IAsyncDisposable
     }
 
     /// <summary>
-    /// Waits until everything that was acknowledged is there, then holds the two against each other: all messages of all
-    /// acknowledged frames, with topic and content, and nothing else.
+    /// Waits until everything that was acknowledged is there, then holds the two against each other: all messages of
+    /// all acknowledged frames, with topic and content, and nothing else.
     /// </summary>
     public async Task ArriveExactlyAsync(Deliveries deliveries, Layout layout = Layout.Json)
     {
@@ -82,7 +81,7 @@ internal sealed class FieldDevices : IAsyncDisposable
         }
     }
 
-    /// <summary>What arrived is what was acknowledged, where each frame is one message; contents are not looked at.</summary>
+    /// <summary>What arrived is what was acknowledged, for frames of one message; contents are not looked at.</summary>
     public async Task ArriveByKeyAsync(Deliveries deliveries)
     {
         HashSet<MessageKey> acknowledged = [.. devices.SelectMany(d => d.With(FrameFate.Acknowledged)
@@ -94,12 +93,13 @@ internal sealed class FieldDevices : IAsyncDisposable
         Assert.Empty(deliveries.Faults);
     }
 
-    /// <summary>The promise: what was acknowledged reaches the consumer. Frames not acknowledged may have, too.</summary>
+    /// <summary>The promise: what was acknowledged reaches the consumer. Other frames may, too.</summary>
     public async Task HoldsAcknowledgedAsync(IReadOnlyList<Deliveries> places, Layout layout = Layout.Json)
     {
         ExpectedMessage[] expected = [.. Expected(layout)];
         await Patience.UntilAsync(
-            () => places.Sum(p => p.Count) >= expected.Length && Array.TrueForAll(expected, m => Find(places, m.Key) is not null),
+            () => places.Sum(p => p.Count) >= expected.Length
+                && Array.TrueForAll(expected, m => Find(places, m.Key) is not null),
             () => $"acknowledged and not delivered, of {expected.Length}:\n{Missing(expected, places)}");
     }
 

@@ -53,7 +53,8 @@ public sealed class FrozenBrokerTests
         await using var devices = new FieldDevices(gateway.Keys, gateway.Endpoint, Devices);
         await SendIntoTheFrozenAsync(broker, gateway, devices);
         await Patience.UntilAsync(
-            () => !gateway.Status().Broker.IsConnected, () => $"it believes in a broker that does not answer: {gateway.Status()}");
+            () => !gateway.Status().Broker.IsConnected,
+            () => $"it believes in a broker that does not answer: {gateway.Status()}");
         Assert.Contains("PUBACK", gateway.Status().Broker.LastFailure, StringComparison.Ordinal);
         Assert.Equal(0, devices.Acknowledged);
         broker.Thaw();
@@ -69,11 +70,13 @@ public sealed class FrozenBrokerTests
             broker.Port,
             configuration => configuration.Mqtt.AckTimeout = ackTimeout ?? configuration.Mqtt.AckTimeout);
         await Patience.UntilAsync(
-            () => gateway.Status().Broker is { IsConnected: true, InFlight: 0, Published: > 0 }, () => $"{gateway.Status()}");
+            () => gateway.Status().Broker is { IsConnected: true, InFlight: 0, Published: > 0 },
+            () => $"{gateway.Status()}");
         return gateway;
     }
 
-    private static async Task SendIntoTheFrozenAsync(MosquittoBroker broker, RunningGateway gateway, FieldDevices devices)
+    private static async Task SendIntoTheFrozenAsync(
+        MosquittoBroker broker, RunningGateway gateway, FieldDevices devices)
     {
         broker.Freeze();
         await devices.SendAsync(Frames);

@@ -15,7 +15,9 @@ internal sealed class GatewayProcess : IAsyncDisposable
     public GatewayProcess(IReadOnlyCollection<string> idsWithKey, int brokerPort)
     {
         string keyFile = Path.Combine(folder.FullName, "devices.json");
-        Keys = new KeyFile(keyFile).AddAll(idsWithKey, TimeProvider.System.GetUtcNow()).ToDictionary(d => d.Id, d => d.Key);
+        Keys = new KeyFile(keyFile)
+            .AddAll(idsWithKey, TimeProvider.System.GetUtcNow())
+            .ToDictionary(d => d.Id, d => d.Key);
         File.WriteAllText(ConfigurationFile, string.Create(CultureInfo.InvariantCulture, $$"""
             {
               "gateway": { "id": "gw", "trustClock": true }, // as good as any

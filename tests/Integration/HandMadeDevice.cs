@@ -66,7 +66,7 @@ internal sealed class HandMadeDevice : IDisposable
         while (true)
         {
             if (TryTake(out FrameType came, out uint sequence, out byte[] body))
-                return came == type ? (sequence, body) : throw new InvalidDataException($"{came} came instead of {type}");
+                return came == type ? (sequence, body) : throw new InvalidDataException($"{came} came, not {type}");
             using var guard = new CancellationTokenSource(Patience.HangGuard);
             int bytes = await socket.ReceiveAsync(input.AsMemory(received), guard.Token);
             if (bytes == 0)

@@ -22,7 +22,8 @@ public sealed class MosquittoTests
     public async Task Forward_TlsWithOwnAuthority_EverythingArrives()
     {
         using var authority = new TestAuthority("plant");
-        await using MosquittoBroker broker = await MosquittoBroker.StartAsync(new MosquittoOptions { Authority = authority });
+        await using MosquittoBroker broker = await MosquittoBroker.StartAsync(
+            new MosquittoOptions { Authority = authority });
         await using Subscriber subscriber = await Subscriber.StartAsync(broker.ClientPort, RunningGateway.Id);
         await Crossing.RunAsync(broker, subscriber.Deliveries, configuration =>
         {
@@ -119,7 +120,8 @@ public sealed class MosquittoTests
         await using Subscriber subscriber = await Subscriber.StartAsync(broker.ClientPort, RunningGateway.Id);
         await using RunningGateway gateway = RunningGateway.Start(["v4"], broker.Port, configuration =>
         {
-            configuration.Listeners = [RunningGateway.Listener("four", "127.0.0.1:0"), RunningGateway.Listener("six", "[::]:0")];
+            configuration.Listeners =
+                [RunningGateway.Listener("four", "127.0.0.1:0"), RunningGateway.Listener("six", "[::]:0")];
             configuration.Listeners[0].Authentication = ["hmac"];
             configuration.Listeners[1].Authentication = ["none"];
         });
@@ -136,8 +138,12 @@ public sealed class MosquittoTests
         await devices.FlushAsync(gateway);
         devices.AreAllAcknowledged();
         await devices.ArriveExactlyAsync(subscriber.Deliveries);
-        await subscriber.SeesAsync("telemetry/gw/v4/status", json => json.GetProperty("address").GetString() == "127.0.0.1");
-        await subscriber.SeesAsync("telemetry/gw/v6/status", json => json.GetProperty("address").GetString() == "::1");
+        (string, string)[] addresses = [("v4", "127.0.0.1"), ("v6", "::1"), ("v4-mapped", "127.0.0.1")];
+        foreach ((string id, string address) in addresses)
+        {
+            await subscriber.SeesAsync(
+                $"telemetry/gw/{id}/status", json => json.GetProperty("address").GetString() == address);
+        }
     }
 
     [Fact]
@@ -145,7 +151,8 @@ public sealed class MosquittoTests
     {
         using var authority = new TestAuthority("plant");
         using var stranger = new TestAuthority("stranger");
-        await using MosquittoBroker broker = await MosquittoBroker.StartAsync(new MosquittoOptions { Authority = stranger });
+        await using MosquittoBroker broker = await MosquittoBroker.StartAsync(
+            new MosquittoOptions { Authority = stranger });
         await StaysOutAsync(broker, configuration =>
         {
             configuration.Mqtt.Brokers = [$"mqtts://127.0.0.1:{broker.Port}"];

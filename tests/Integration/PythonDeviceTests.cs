@@ -14,7 +14,8 @@ public sealed class PythonDeviceTests
     [Fact]
     public async Task CheckVectors_PublishedExamples_Agree()
     {
-        await using ChildProcess python = Start("--check-vectors", Path.Combine(AppContext.BaseDirectory, "vectors.json"));
+        string vectors = Path.Combine(AppContext.BaseDirectory, "vectors.json");
+        await using ChildProcess python = Start("--check-vectors", vectors);
         Assert.True(await python.ExitAsync() == 0, python.Output);
     }
 
@@ -30,7 +31,8 @@ public sealed class PythonDeviceTests
         await using RunningGateway gateway = RunningGateway.Start(hasKey ? ["py"] : [], broker.Port);
         List<string> arguments =
         [
-            "--to", gateway.Endpoint.ToString(), "--id", "py", "--frames", Text(Frames), "--boot", Text(Boot), "--timeout", "40",
+            "--to", gateway.Endpoint.ToString(), "--id", "py", "--frames", Text(Frames), "--boot", Text(Boot),
+            "--timeout", "40",
         ];
         if (hasKey)
             arguments.AddRange(["--key", Convert.ToHexStringLower(gateway.Keys["py"])]);
@@ -39,15 +41,19 @@ public sealed class PythonDeviceTests
         await using ChildProcess python = Start([.. arguments]);
 
         Assert.True(await python.ExitAsync() == 0, $"{python.Output}\n{gateway.Log.Tail}");
-        await Patience.UntilAsync(() => subscriber.Deliveries.Count == Frames, () => $"{subscriber.Deliveries.Count} arrived");
+        await Patience.UntilAsync(
+            () => subscriber.Deliveries.Count == Frames, () => $"{subscriber.Deliveries.Count} arrived");
         Assert.Empty(subscriber.Deliveries.Faults);
         for (uint sequence = 1; sequence <= Frames; sequence++)
         {
             string json = subscriber.Deliveries.Find(new MessageKey("py", Boot, sequence, 0))!.Json;
             float temperature = 20 + (sequence % 100 / 10f);
             Assert.EndsWith(
-                string.Create(CultureInfo.InvariantCulture, $"\"values\":{{\"temperature\":{temperature:R},\"count\":{sequence}}}}}"),
-                json, StringComparison.Ordinal);
+                string.Create(
+                    CultureInfo.InvariantCulture,
+                    $"\"values\":{{\"temperature\":{temperature:R},\"count\":{sequence}}}}}"),
+                json,
+                StringComparison.Ordinal);
         }
     }
 
@@ -58,7 +64,8 @@ public sealed class PythonDeviceTests
         await using ChildProcess python = Start(
             "--to", gateway.Endpoint.ToString(), "--id", "py", "--key", new string('0', 64), "--timeout", "40");
         Assert.Equal(1, await python.ExitAsync());
-        await Patience.UntilAsync(() => python.Output.Contains("refused, reason 3", StringComparison.Ordinal), () => python.Output);
+        await Patience.UntilAsync(
+            () => python.Output.Contains("refused, reason 3", StringComparison.Ordinal), () => python.Output);
         Assert.Equal(1, gateway.Status().Devices.AuthenticationFailures);
     }
 

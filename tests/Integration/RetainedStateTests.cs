@@ -41,7 +41,8 @@ public sealed class RetainedStateTests
         Assert.True(await gateway.TerminateAsync() == 0, gateway.Output);
         foreach (FieldDevice device in devices.All)
         {
-            MqttApplicationMessage status = await subscriber.SeesStateAsync($"telemetry/gw/{device.Id}/status", "offline");
+            MqttApplicationMessage status =
+                await subscriber.SeesStateAsync($"telemetry/gw/{device.Id}/status", "offline");
             Assert.Equal("shutting-down", Subscriber.JsonOf(status).GetProperty("reason").GetString());
         }
 
@@ -67,7 +68,8 @@ public sealed class RetainedStateTests
     [Fact]
     public async Task Broker_ForgetsEverything_IsToldAgain()
     {
-        await using MosquittoBroker broker = await MosquittoBroker.StartAsync(new MosquittoOptions { IsPersistent = false });
+        await using MosquittoBroker broker = await MosquittoBroker.StartAsync(
+            new MosquittoOptions { IsPersistent = false });
         await using RunningGateway gateway = RunningGateway.Start(FieldDevices.IdsWithKey(2), broker.Port);
         await using var devices = new FieldDevices(gateway.Keys, gateway.Endpoint, 2);
         await FindsRetainedAsync(broker, DeviceStatus, "online");

@@ -17,10 +17,13 @@ internal sealed class RunningGateway : IAsyncDisposable
     private readonly GatewayConfiguration configuration;
     private Gateway? gateway;
 
-    private RunningGateway(IReadOnlyCollection<string> idsWithKey, int brokerPort, Action<GatewayConfiguration>? configure)
+    private RunningGateway(
+        IReadOnlyCollection<string> idsWithKey, int brokerPort, Action<GatewayConfiguration>? configure)
     {
         string keyFile = Path.Combine(folder.FullName, "devices.json");
-        Keys = new KeyFile(keyFile).AddAll(idsWithKey, TimeProvider.System.GetUtcNow()).ToDictionary(d => d.Id, d => d.Key);
+        Keys = new KeyFile(keyFile)
+            .AddAll(idsWithKey, TimeProvider.System.GetUtcNow())
+            .ToDictionary(d => d.Id, d => d.Key);
         configuration = new GatewayConfiguration
         {
             Gateway = new GatewayOptions { Id = Id, TrustClock = true },
@@ -38,7 +41,8 @@ internal sealed class RunningGateway : IAsyncDisposable
 
     public IPEndPoint Endpoint => gateway!.Endpoints[0].Endpoint;
 
-    public static string Uri(int brokerPort) => string.Create(CultureInfo.InvariantCulture, $"mqtt://127.0.0.1:{brokerPort}");
+    public static string Uri(int brokerPort) =>
+        string.Create(CultureInfo.InvariantCulture, $"mqtt://127.0.0.1:{brokerPort}");
 
     /// <summary>A listener whose limits do not hold a whole fleet on one address back.</summary>
     public static ListenerOptions Listener(string name, string endpoint) => new()

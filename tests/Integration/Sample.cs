@@ -24,8 +24,8 @@ internal enum Layout
 internal readonly record struct ExpectedMessage(MessageKey Key, string Topic, byte[] Payload);
 
 /// <summary>
-/// What the test devices measure: every frame is different, and what must come of it is told here by other means than the
-/// gateway's.
+/// What the test devices measure: every frame is different, and what must come of it is told here by other means than
+/// the gateway's.
 /// </summary>
 internal static class Sample
 {
@@ -35,12 +35,14 @@ internal static class Sample
 
     public static readonly IReadOnlyList<DescribedChannel> Channels =
     [
-        new(1, DataType.F32, "temperature", "Cel"), new(2, DataType.U32, "count", ""), new(3, DataType.Text, "note", "§"),
+        new(1, DataType.F32, "temperature", "Cel"),
+        new(2, DataType.U32, "count", ""),
+        new(3, DataType.Text, "note", "§"),
     ];
 
     private static readonly string[] OfOneTime = ["temperature", "count", "note"];
 
-    /// <summary>The DATA body of a device's frame. Every seventh has a text, every tenth a value of a later time.</summary>
+    /// <summary>The DATA body of a frame. Every seventh has a text, every tenth a value of a later time.</summary>
     public static byte[] Body(int device, uint number)
     {
         var room = new byte[128];
@@ -97,12 +99,12 @@ internal static class Sample
             "count" => string.Create(CultureInfo.InvariantCulture, $"\"count\":{number}"),
             _ => "\"note\":\"Grüße \\\"7\\\"\\t\u00b0\"",
         });
-        string partText = part is null ? "" : string.Create(CultureInfo.InvariantCulture, $"\"part\":{part},");
-        string inBraces = "{" + string.Join(',', values) + "}";
+        string partText = part is null ? "" : string.Create(CultureInfo.InvariantCulture, $",\"part\":{part}");
+        string all = "{" + string.Join(',', values) + "}";
         string ts = (content.Time / 1000m).ToString("0.###", CultureInfo.InvariantCulture);
         return string.Create(
             CultureInfo.InvariantCulture,
-            $$"""{"device":"{{id}}","boot":{{boot}},"seq":{{sequence}},{{partText}}"ts":{{ts}},"values":{{inBraces}}}""");
+            $$"""{"device":"{{id}}","boot":{{boot}},"seq":{{sequence}}{{partText}},"ts":{{ts}},"values":{{all}}}""");
     }
 
     private static long BaseTime(int device, uint number) => BaseMicroseconds + (number * 1500) + device;

@@ -32,7 +32,11 @@ public sealed partial class ChildProcess : IAsyncDisposable
     {
         var process = new Process
         {
-            StartInfo = new ProcessStartInfo(program, arguments) { RedirectStandardOutput = true, RedirectStandardError = true },
+            StartInfo = new ProcessStartInfo(program, arguments)
+            {
+                RedirectStandardOutput = true,
+                RedirectStandardError = true,
+            },
         };
         var child = new ChildProcess(process);
         process.OutputDataReceived += (_, line) => child.Take(line.Data);
@@ -90,7 +94,7 @@ public sealed partial class ChildProcess : IAsyncDisposable
     private void Send(int signal)
     {
         if (!process.HasExited && Signal(process.Id, signal) != 0 && !process.HasExited)
-            throw new InvalidOperationException($"cannot signal process {process.Id}: {Marshal.GetLastPInvokeErrorMessage()}");
+            throw new InvalidOperationException($"cannot signal {process.Id}: {Marshal.GetLastPInvokeErrorMessage()}");
     }
 
     private void Take(string? line)

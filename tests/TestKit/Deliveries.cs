@@ -19,8 +19,8 @@ public sealed record Delivered(string Topic, byte[] Payload)
 }
 
 /// <summary>
-/// Telemetry behind the broker, duplicates removed as a consumer should: by device, boot, sequence and part. Takes single
-/// messages, batches and raw bodies. Safe for several threads.
+/// Telemetry behind the broker, duplicates removed as a consumer should: by device, boot, sequence and part. Takes
+/// single messages, batches and raw bodies. Safe for several threads.
 /// </summary>
 public sealed class Deliveries(string gatewayId)
 {
@@ -127,7 +127,8 @@ public sealed class Deliveries(string gatewayId)
                 AddNeedsLock(key, new Delivered(message.Topic, Encoding.UTF8.GetBytes(one.GetRawText())));
             }
         }
-        catch (Exception unreadable) when (unreadable is JsonException or KeyNotFoundException or InvalidOperationException)
+        catch (Exception unreadable)
+            when (unreadable is JsonException or KeyNotFoundException or InvalidOperationException)
         {
             faults.Add($"{message.Topic}: {unreadable.Message}: {Encoding.UTF8.GetString(message.Payload)}");
         }
@@ -136,7 +137,8 @@ public sealed class Deliveries(string gatewayId)
     private void TakeRawNeedsLock(MqttApplicationMessage message)
     {
         uint Number(string name) => uint.Parse(
-            Encoding.ASCII.GetString(message.UserProperties.Single(p => p.Name == name).ValueBuffer.Span), CultureInfo.InvariantCulture);
+            Encoding.ASCII.GetString(message.UserProperties.Single(p => p.Name == name).ValueBuffer.Span),
+            CultureInfo.InvariantCulture);
         var key = new MessageKey(message.Topic[start.Length..], Number("boot"), Number("seq"), 0);
         AddNeedsLock(key, new Delivered(message.Topic, BuffersExtensions.ToArray(message.Payload)));
     }

@@ -31,7 +31,7 @@ public sealed record MosquittoOptions
     /// <summary>The only user let in; null lets in everybody.</summary>
     public (string User, string Password)? Login { get; init; }
 
-    /// <summary>Unconfirmed messages at once, told to MQTT 5 clients as receive maximum; null for mosquitto's own default.</summary>
+    /// <summary>Receive maximum for MQTT 5 clients; null for mosquitto's own default.</summary>
     public int? InFlightMax { get; init; }
 
     /// <summary>Null for a free one.</summary>
@@ -109,9 +109,10 @@ public sealed class MosquittoBroker : ITestBroker
     // Debian puts it where only root's path leads.
     private static string Program()
     {
-        string[] places = [.. (Environment.GetEnvironmentVariable("PATH") ?? "").Split(':'), "/usr/sbin", "/usr/local/sbin"];
+        string path = Environment.GetEnvironmentVariable("PATH") ?? "";
+        string[] places = [.. path.Split(':'), "/usr/sbin", "/usr/local/sbin"];
         return places.Select(place => Path.Combine(place, "mosquitto")).FirstOrDefault(File.Exists)
-            ?? throw new FileNotFoundException("mosquitto is not installed: tests/run installs it, or apt-get install mosquitto");
+            ?? throw new FileNotFoundException("mosquitto is not installed: tests/run installs it");
     }
 
     private string ConfigurationOf(MosquittoOptions options)
@@ -156,7 +157,8 @@ public sealed class MosquittoBroker : ITestBroker
         byte[] hash = Rfc2898DeriveBytes.Pbkdf2(
             Encoding.UTF8.GetBytes(login.Password), salt, Iterations, HashAlgorithmName.SHA512, HashBytes);
         string path = Path.Combine(folder.FullName, "passwords");
-        File.WriteAllText(path, $"{login.User}:$7${Iterations}${Convert.ToBase64String(salt)}${Convert.ToBase64String(hash)}\n");
+        string secret = $"$7${Iterations}${Convert.ToBase64String(salt)}${Convert.ToBase64String(hash)}";
+        File.WriteAllText(path, $"{login.User}:{secret}\n");
         return path;
     }
 }

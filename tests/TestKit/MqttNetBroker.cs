@@ -6,8 +6,8 @@ using MQTTnet.Server;
 namespace IotTcpGateway.TestKit;
 
 /// <summary>
-/// A broker of another make, in this process. It keeps no sessions over a restart, so what it accepts is collected in it,
-/// before it confirms.
+/// A broker of another make, in this process. It keeps no sessions over a restart, so what it accepts is collected in
+/// it, before it confirms.
 /// </summary>
 public sealed class MqttNetBroker(string gatewayId) : ITestBroker
 {

@@ -75,7 +75,7 @@ public sealed class Subscriber : IAsyncDisposable
     public Task<MqttApplicationMessage> SeesStateAsync(string topic, string state) =>
         SeesAsync(topic, json => json.GetProperty("state").GetString() == state);
 
-    /// <summary>Publishes and waits for the broker's confirmation; while the broker is away, waits for that first.</summary>
+    /// <summary>Publishes, once the broker is there, and waits for its confirmation.</summary>
     public async Task PublishAsync(MqttApplicationMessage message)
     {
         for (bool isPublished = false; !isPublished;)
