@@ -1,5 +1,7 @@
 using System.Text.Json;
 
+using IotTcpGateway.DeviceClient;
+using IotTcpGateway.Protocol;
 using IotTcpGateway.TestKit;
 
 using MQTTnet;
@@ -80,6 +82,26 @@ public sealed class RetainedStateTests
         await FindsRetainedAsync(broker, DeviceStatus, "online");
         await FindsRetainedAsync(broker, "telemetry/gw/dev-2/status", "offline");
         await HasMetaAsync(broker);
+    }
+
+    // A change of one half of a device's state once made the gateway leave out the other half on a new link.
+    [Fact]
+    public async Task Device_DescribesAnewWhileTheBrokerIsAway_StatusIsToldAgainToo()
+    {
+        await using MosquittoBroker broker = await MosquittoBroker.StartAsync(
+            new MosquittoOptions { IsPersistent = false });
+        await using RunningGateway gateway = RunningGateway.Start(["dev-1"], broker.Port);
+        await using var device = new FieldDevice(1, "dev-1", gateway.Endpoint, gateway.Keys["dev-1"], isTagged: true);
+        await FindsRetainedAsync(broker, DeviceStatus, "online");
+        await broker.StopAsync();
+        device.Client.Describe([new DescribedChannel(9, DataType.Bool, "added", "")]);
+        // The frame comes after the description, and is taken after it.
+        await device.SendAsync(1);
+        await Patience.UntilAsync(() => gateway.Status().Frames.Received == 1, () => $"{gateway.Status()}");
+        await broker.StartAsync();
+        await FindsRetainedAsync(broker, DeviceStatus, "online");
+        await using Subscriber latecomer = await Subscriber.StartAsync(broker.ClientPort, RunningGateway.Id);
+        await latecomer.SeesAsync(DeviceMeta, json => json.GetProperty("channels").GetArrayLength() == 4);
     }
 
     private static async Task HasMetaAsync(MosquittoBroker broker)
