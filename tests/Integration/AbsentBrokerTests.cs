@@ -6,6 +6,7 @@ using Xunit;
 namespace IotTcpGateway.Integration;
 
 /// <summary>No broker when the gateway starts.</summary>
+[Trait("Stage", "faults")]
 public sealed class AbsentBrokerTests
 {
     private const int Devices = 8;

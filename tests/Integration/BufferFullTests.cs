@@ -8,6 +8,7 @@ using Xunit;
 namespace IotTcpGateway.Integration;
 
 /// <summary>The policies that give frames up: counted and told, never silent.</summary>
+[Trait("Stage", "faults")]
 public sealed class BufferFullTests
 {
     private const int Devices = 9;

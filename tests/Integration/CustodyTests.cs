@@ -5,6 +5,7 @@ using Xunit;
 namespace IotTcpGateway.Integration;
 
 /// <summary>Acknowledged is a subset of delivered, whatever happens to the gateway.</summary>
+[Trait("Stage", "faults")]
 public sealed class CustodyTests
 {
     private const int Devices = 20;

@@ -5,6 +5,7 @@ using Xunit;
 namespace IotTcpGateway.Integration;
 
 /// <summary>Several brokers in the list.</summary>
+[Trait("Stage", "faults")]
 public sealed class FailoverTests
 {
     [Fact]

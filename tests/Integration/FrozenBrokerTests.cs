@@ -5,6 +5,7 @@ using Xunit;
 namespace IotTcpGateway.Integration;
 
 /// <summary>A broker that is there and answers nothing: what is on the way to it stays with the gateway.</summary>
+[Trait("Stage", "faults")]
 public sealed class FrozenBrokerTests
 {
     private const int Devices = 10;
