@@ -83,11 +83,8 @@ internal sealed partial class BrokerSession : IDisposable
             context.Turned();
             Publish();
             TimeSpan due = UntilNextDue();
-            if (due > TimeSpan.Zero && !outbox.HasAnswers)
-            {
-                SetTimer(due);
+            if (due > TimeSpan.Zero && !outbox.HasAnswers && SetTimer(due))
                 await context.Signal.WaitAsync().ConfigureAwait(false);
-            }
 
             Settle();
             CheckDeadlines();
@@ -260,15 +257,18 @@ internal sealed partial class BrokerSession : IDisposable
 
     private static TimeSpan Earlier(TimeSpan a, TimeSpan b) => a < b ? a : b;
 
-    // Set anew only for something earlier: the loop turns far more often than the timer fires.
-    private void SetTimer(TimeSpan due)
+    // Set anew only for something earlier: the loop turns far more often than the timer fires. False if it is due already.
+    private bool SetTimer(TimeSpan due)
     {
         TimeSpan whole = TimeSpan.FromMilliseconds(Math.Ceiling(due.TotalMilliseconds));
         long at = context.Time.GetTimestamp() + (long)(whole.TotalSeconds * context.Time.TimestampFrequency);
-        if (Interlocked.Exchange(ref isTimerSet, 1) == 1 && at >= timerAt)
-            return;
-        timerAt = at;
-        timer.Change(whole, Timeout.InfiniteTimeSpan);
+        if (Interlocked.Exchange(ref isTimerSet, 1) == 0 || at < timerAt)
+        {
+            timerAt = at;
+            timer.Change(whole, Timeout.InfiniteTimeSpan);
+        }
+
+        return context.Time.GetTimestamp() < at;
     }
 
     private void Wake()
@@ -352,8 +352,8 @@ internal sealed partial class BrokerSession : IDisposable
         Settle();
         while (!outbox.IsQuiet && Elapsed(since) < LastWordsLimit)
         {
-            SetTimer(LastWordsLimit);
-            await context.Signal.WaitAsync().ConfigureAwait(false);
+            if (SetTimer(LastWordsLimit))
+                await context.Signal.WaitAsync().ConfigureAwait(false);
             Settle();
         }
 
