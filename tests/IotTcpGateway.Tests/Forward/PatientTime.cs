@@ -7,10 +7,10 @@ namespace IotTcpGateway.Tests.Forward;
 /// <summary>Fake time that knows who sleeps: a test goes on when the code under test has begun to wait.</summary>
 internal sealed class PatientTime : FakeTimeProvider
 {
+    // Longer ones are deadlines, which only a test that is about them lets pass.
+    private static readonly TimeSpan SleepMax = TimeSpan.FromSeconds(2);
     private readonly Channel<TimeSpan> sleepers = Channel.CreateUnbounded<TimeSpan>();
-
-    /// <summary>Sleeps longer than this are deadlines, which only a test that is about them lets pass.</summary>
-    public TimeSpan SleepMax { get; set; } = TimeSpan.FromSeconds(2);
+    private readonly Channel<TimeSpan> deadlines = Channel.CreateUnbounded<TimeSpan>();
 
     /// <summary>Time slept since the start of the last <see cref="AdvanceUntilAsync"/>.</summary>
     public TimeSpan Slept { get; private set; }
@@ -18,8 +18,8 @@ internal sealed class PatientTime : FakeTimeProvider
     public override ITimer CreateTimer(TimerCallback callback, object? state, TimeSpan dueTime, TimeSpan period)
     {
         ITimer timer = base.CreateTimer(callback, state, dueTime, period);
-        if (dueTime > TimeSpan.Zero && dueTime <= SleepMax)
-            sleepers.Writer.TryWrite(dueTime);
+        if (dueTime > TimeSpan.Zero)
+            (dueTime <= SleepMax ? sleepers : deadlines).Writer.TryWrite(dueTime);
         return timer;
     }
 
@@ -41,10 +41,11 @@ internal sealed class PatientTime : FakeTimeProvider
         return await goal;
     }
 
-    /// <summary>Waits for the next sleep to begin and lets it pass.</summary>
-    public async Task PassSleepAsync()
+    /// <summary>Waits for a deadline of this length to be set.</summary>
+    public async Task DeadlineBeginsAsync(TimeSpan length)
     {
-        TimeSpan due = await sleepers.Reader.ReadAsync().AsTask().WaitAsync(Rig.HangGuard);
-        Advance(due);
+        while (await deadlines.Reader.ReadAsync().AsTask().WaitAsync(Rig.HangGuard) != length)
+        {
+        }
     }
 }
