@@ -72,6 +72,9 @@ public sealed class ScriptedLink(Socket socket, Stream stream) : IDisposable
     /// <summary>PINGREQs seen so far.</summary>
     public int Pings { get; private set; }
 
+    /// <summary>PUBACKs seen so far.</summary>
+    public int PubAcks { get; private set; }
+
     /// <summary>Whether DISCONNECT came before the end.</summary>
     public bool HasDisconnected { get; private set; }
 
@@ -143,31 +146,21 @@ public sealed class ScriptedLink(Socket socket, Stream stream) : IDisposable
     {
         while (await ReadAsync() is var (type, flags, body))
         {
-            switch (type)
+            if (type == Publish)
+                return ReadPublish(flags, body);
+            if (type == Subscribe && ClosesOnSubscribe)
             {
-                case Publish:
-                    return ReadPublish(flags, body);
-                case PingRequest:
-                    Pings++;
-                    if (AnswersPings)
-                        await SendAsync([0xD0, 0]);
-                    break;
-                case Subscribe:
-                    if (ClosesOnSubscribe)
-                    {
-                        Close();
-                        return null;
-                    }
+                Close();
+                return null;
+            }
 
-                    await AnswerSubscribeAsync(body);
-                    break;
-                case Disconnect:
-                    HasDisconnected = true;
-                    break;
-                case PubAck:
-                    break;
-                default:
-                    throw new InvalidDataException($"packet {type}");
+            try
+            {
+                await AnswerAsync(type, body);
+            }
+            catch (IOException)
+            {
+                return null;
             }
         }
 
@@ -282,6 +275,29 @@ public sealed class ScriptedLink(Socket socket, Stream stream) : IDisposable
         stream.Dispose();
         input.Dispose();
         writing.Dispose();
+    }
+
+    private async Task AnswerAsync(int type, byte[] body)
+    {
+        switch (type)
+        {
+            case PingRequest:
+                Pings++;
+                if (AnswersPings)
+                    await SendAsync([0xD0, 0]);
+                break;
+            case Subscribe:
+                await AnswerSubscribeAsync(body);
+                break;
+            case Disconnect:
+                HasDisconnected = true;
+                break;
+            case PubAck:
+                PubAcks++;
+                break;
+            default:
+                throw new InvalidDataException($"packet {type}");
+        }
     }
 
     private Task AnswerSubscribeAsync(byte[] body)

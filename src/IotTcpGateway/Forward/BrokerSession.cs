@@ -37,6 +37,7 @@ internal sealed partial class BrokerSession : IDisposable
     private Task? ping;
     private Task? subscribing;
     private long subscribeOrder;
+    private bool isSubscriptionAnswered;
     private int turn;
     private bool isHeld;
     private bool isFinishing;
@@ -64,8 +65,6 @@ internal sealed partial class BrokerSession : IDisposable
     private bool IsRestrained => isProbing && records.Answered == 0;
 
     private bool IsPinging => ping is { IsCompleted: false };
-
-    private bool IsSubscribing => subscribing is { IsCompleted: false };
 
     /// <summary>Tells the loop to say goodbye: what is on the board, and the gateway's offline status.</summary>
     public void Finish()
@@ -114,6 +113,7 @@ internal sealed partial class BrokerSession : IDisposable
         Send();
         SayGoodbye();
         context.Metrics.InFlight = outbox.InFlight;
+        context.Metrics.BytesHeld = outbox.BytesHeld;
         context.Metrics.DevicesWaiting = records.DevicesWaiting;
     }
 
@@ -302,6 +302,7 @@ internal sealed partial class BrokerSession : IDisposable
         }
 
         subscribing = Task.CompletedTask;
+        isSubscriptionAnswered = true;
         LogNoCommands(context.Logger, context.Topics.CommandFilter, "it takes no wildcards");
     }
 
@@ -318,6 +319,7 @@ internal sealed partial class BrokerSession : IDisposable
                 filter = filter.WithNoLocal().WithRetainHandling(MqttRetainHandling.DoNotSendOnSubscribe);
             MqttClientSubscribeResult result = await client.SubscribeAsync(
                 new MqttClientSubscribeOptionsBuilder().WithTopicFilter(filter).Build(), ended.Token).ConfigureAwait(false);
+            isSubscriptionAnswered = true;
             foreach (MqttClientSubscribeResultItem item in result.Items)
             {
                 if (item.ResultCode > MqttClientSubscribeResultCode.GrantedQoS2)
@@ -343,7 +345,6 @@ internal sealed partial class BrokerSession : IDisposable
     // Answers that came before the end count: they are looked at before anything is said to be unconfirmed.
     private async Task<LinkEnd> EndAsync()
     {
-        bool wasSubscribing = IsSubscribing;
         if (!loss.HasHappened)
             await SayDisconnectAsync().ConfigureAwait(false);
         await ended.CancelAsync().ConfigureAwait(false);
@@ -358,9 +359,10 @@ internal sealed partial class BrokerSession : IDisposable
         }
 
         await Task.WhenAll(ping ?? Task.CompletedTask, subscribing ?? Task.CompletedTask).ConfigureAwait(false);
-        LinkEnd end = EvidenceOf(wasSubscribing);
+        LinkEnd end = Evidence();
         GiveBack();
-        context.Metrics.InFlight = 0;
+        context.Metrics.InFlight = context.Metrics.DevicesWaiting = 0;
+        context.Metrics.BytesHeld = 0;
         return end;
     }
 
@@ -378,9 +380,10 @@ internal sealed partial class BrokerSession : IDisposable
         }
     }
 
-    private LinkEnd EvidenceOf(bool wasSubscribing)
+    private LinkEnd Evidence()
     {
         Publication? oldest = outbox.Oldest;
+        bool wasSubscribing = subscribing is not null && !isSubscriptionAnswered;
         bool wasAlone = !wasSubscribing && oldest?.Batch.Count is null or 0;
         for (Publication? one = oldest; one is not null && wasAlone; one = one.Next)
         {

@@ -109,7 +109,6 @@ public sealed class LinkTests
         }
 
         ScriptedLink link = await rig.AcceptAsync(broker);
-        await Eventually.IsTrueAsync(() => rig.Forwarder.Status.Published == 1);
         rig.Time.Advance(BrokerLink.HeldAfter);
         await Eventually.IsTrueAsync(() => rig.Log.Count(ForwardEvents.HoldsAgain) == 1);
         link.Close();

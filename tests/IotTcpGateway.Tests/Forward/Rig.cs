@@ -56,6 +56,23 @@ internal sealed class Rig : IAsyncDisposable
 
     public TestLog Log { get; } = new();
 
+    /// <summary>What a gauge says now.</summary>
+    public long Gauge(string name)
+    {
+        long value = -1;
+        using var listener = new MeterListener();
+        listener.InstrumentPublished = (instrument, l) =>
+        {
+            if (instrument.Meter == meter && instrument.Name == name)
+                l.EnableMeasurementEvents(instrument);
+        };
+        listener.SetMeasurementEventCallback<long>((_, measured, _, _) => value = measured);
+        listener.SetMeasurementEventCallback<int>((_, measured, _, _) => value = measured);
+        listener.Start();
+        listener.RecordObservableInstruments();
+        return value;
+    }
+
     public void Start()
     {
         isStarted = true;
@@ -90,7 +107,9 @@ internal sealed class Rig : IAsyncDisposable
         ReceivedPublish birth = await link.ReceivePublishAsync().WaitAsync(HangGuard);
         Assert.Equal("telemetry/gw/status", birth.Topic);
         Assert.Contains("\"online\"", birth.Text, StringComparison.Ordinal);
+        long published = Forwarder.Status.Published;
         await link.PubAckAsync(birth);
+        await Eventually.IsTrueAsync(() => Forwarder.Status.Published > published);
         return link;
     }
 
