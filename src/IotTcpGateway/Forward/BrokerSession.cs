@@ -81,8 +81,8 @@ internal sealed partial class BrokerSession : IDisposable
         {
             context.Turned();
             Publish();
-            TimeSpan due = UntilNextDue();
-            if (due > TimeSpan.Zero && !outbox.HasAnswers && SetTimer(due))
+            long now = context.Time.GetTimestamp();
+            if (!outbox.HasAnswers && SetTimer(now, UntilNextDue()))
                 await context.Signal.WaitAsync().ConfigureAwait(false);
 
             Settle();
@@ -258,14 +258,14 @@ internal sealed partial class BrokerSession : IDisposable
     private static TimeSpan Earlier(TimeSpan a, TimeSpan b) => a < b ? a : b;
 
     // Set anew only for something earlier: the loop turns far more often than the timer fires. False if it is due already.
-    private bool SetTimer(TimeSpan due)
+    private bool SetTimer(long now, TimeSpan due)
     {
-        TimeSpan whole = TimeSpan.FromMilliseconds(Math.Ceiling(due.TotalMilliseconds));
-        long at = context.Time.GetTimestamp() + (long)(whole.TotalSeconds * context.Time.TimestampFrequency);
+        long at = now + (long)(due.TotalSeconds * context.Time.TimestampFrequency);
         if (Interlocked.Exchange(ref isTimerSet, 1) == 0 || at < timerAt)
         {
             timerAt = at;
-            timer.Change(whole, Timeout.InfiniteTimeSpan);
+            double left = Math.Ceiling((due - Elapsed(now)).TotalMilliseconds);
+            timer.Change(TimeSpan.FromMilliseconds(Math.Max(left, 0)), Timeout.InfiniteTimeSpan);
         }
 
         return context.Time.GetTimestamp() < at;
@@ -353,7 +353,7 @@ internal sealed partial class BrokerSession : IDisposable
         Settle();
         while (!outbox.IsQuiet && Elapsed(since) < LastWordsLimit)
         {
-            if (SetTimer(LastWordsLimit))
+            if (SetTimer(since, LastWordsLimit))
                 await context.Signal.WaitAsync().ConfigureAwait(false);
             Settle();
         }

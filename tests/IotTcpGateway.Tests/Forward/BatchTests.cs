@@ -92,7 +92,10 @@ public sealed class BatchTests
         await using var rig = new Rig(Options(messages: 3, linger: TimeSpan.FromMilliseconds(500)), broker);
         ScriptedLink link = await rig.StartAsync(broker);
         Add(rig, "pump-7", 3);
-        Assert.Equal(3, Sequences(await link.NextAsync()).Count);
+        ReceivedPublish full = await link.NextAsync();
+        Assert.Equal(3, Sequences(full).Count);
+        await link.PubAckAsync(full);
+        await Eventually.IsTrueAsync(() => rig.Forwarder.Status.InFlight == 0);
 
         Add(rig, "valve-3", 2);
         Task<ReceivedPublish> rest = link.NextAsync();
