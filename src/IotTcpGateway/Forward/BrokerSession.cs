@@ -404,8 +404,9 @@ internal sealed partial class BrokerSession : IDisposable
     {
         foreach (Publication publication in outbox.Unconfirmed())
         {
-            if (publication.Notice is { } notice)
-                context.Board.Return(notice);
+            // All other states are told anew on the next link.
+            if (publication.Notice is { IsForgotten: true } notice)
+                context.ForgottenAgain.Enqueue(notice);
             if (publication.Answer is { } answer && !publication.IsAgain)
                 context.AnswersAgain.Enqueue(answer);
         }

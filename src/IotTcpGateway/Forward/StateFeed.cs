@@ -24,11 +24,19 @@ internal sealed class StateFeed(ForwardContext context, Outbox outbox)
     /// <summary>Queues the next state's messages; false if there is none.</summary>
     public bool TryTake()
     {
+        // Before what is newer on the board: the device may be back since.
+        if (context.ForgottenAgain.TryDequeue(out DeviceNotice forgotten))
+        {
+            if (!round.Any(s => s.DeviceId == forgotten.State.DeviceId))
+                Queue(forgotten, isChange: false);
+            return true;
+        }
+
         if (context.Board.TryTake(out DeviceNotice change))
         {
             if (round.Count > 0)
                 told.Add(change.State.DeviceId);
-            Queue(change, isChange: true);
+            Queue(change.IsForgotten ? change with { StatusChanged = true, MetaChanged = true } : change, isChange: true);
             return true;
         }
 
@@ -92,31 +100,18 @@ internal sealed class StateFeed(ForwardContext context, Outbox outbox)
     private void Queue(in DeviceNotice notice, bool isChange)
     {
         string deviceId = notice.State.DeviceId;
-        if (notice.IsForgotten)
-        {
-            // An empty retained message takes the retained one away (MQTT 5, section 3.3.1.3).
-            Queue(context.Topics.Status(deviceId), [], notice with { MetaChanged = false }, isChange);
-            Queue(context.Topics.Meta(deviceId), [], notice with { StatusChanged = false }, isChange);
-            return;
-        }
-
         // Each message carries its own half of the notice, so that what is refused alone is told again alone.
+        // An empty retained message takes the retained one away (MQTT 5, section 3.3.1.3).
         if (notice.StatusChanged)
         {
-            Queue(
-                context.Topics.Status(deviceId),
-                StatusPayloads.DeviceStatus(notice.State),
-                notice with { MetaChanged = false },
-                isChange);
+            byte[] payload = notice.IsForgotten ? [] : StatusPayloads.DeviceStatus(notice.State);
+            Queue(context.Topics.Status(deviceId), payload, notice with { MetaChanged = false }, isChange);
         }
 
         if (notice.MetaChanged)
         {
-            Queue(
-                context.Topics.Meta(deviceId),
-                StatusPayloads.DeviceMeta(notice.State),
-                notice with { StatusChanged = false },
-                isChange);
+            byte[] payload = notice.IsForgotten ? [] : StatusPayloads.DeviceMeta(notice.State);
+            Queue(context.Topics.Meta(deviceId), payload, notice with { StatusChanged = false }, isChange);
         }
     }
 

@@ -70,9 +70,12 @@ internal sealed class Topics
         int end = topic.IndexOf('/', beforeDevice.Length);
         if (end < 0 || !topic.AsSpan(end).StartsWith(afterDevice, StringComparison.Ordinal))
             return false;
+        int name = end + afterDevice.Length;
+        if (end == beforeDevice.Length || name == topic.Length)
+            return false;
         deviceId = topic[beforeDevice.Length..end];
-        command = topic[(end + afterDevice.Length)..];
-        return deviceId.Length > 0 && command.Length > 0;
+        command = topic[name..];
+        return true;
     }
 
     /// <summary>Whether a message may be published there; what a client names as its response topic may be anything.</summary>
