@@ -35,8 +35,21 @@ internal sealed class BrokerConnector(ForwardContext context, BrokerAddress brok
         };
         ConnectOutcome outcome = await TryConnectAsync(client, provider, stopping).ConfigureAwait(false);
         if (outcome.Client is null)
-            client.Dispose();
+            Dispose(client);
         return outcome;
+    }
+
+    /// <summary>Disposes a client that may be taking itself apart at this moment.</summary>
+    public static void Dispose(IMqttClient client)
+    {
+        try
+        {
+            client.Dispose();
+        }
+        catch (Exception)
+        {
+            // It does so without a lock, and whoever comes second may meet anything. Then the first one has done it.
+        }
     }
 
     /// <summary>Whether the broker takes a connection by TCP, or TLS, now; nothing is said in MQTT.</summary>

@@ -4,6 +4,7 @@ using IotTcpGateway.Forward.Payloads;
 using Microsoft.Extensions.Logging;
 
 using MQTTnet;
+using MQTTnet.Exceptions;
 using MQTTnet.Protocol;
 
 namespace IotTcpGateway.Forward;
@@ -216,6 +217,8 @@ internal sealed partial class BrokerSession : IDisposable
     {
         if (outbox.Oldest is { } oldest && Elapsed(oldest.WaitingSince) >= AckTimeout)
             loss.Set(LinkEvent.Overdue, $"no PUBACK for {AckTimeout.TotalSeconds:0.#} s");
+        if (outbox.CutBecause is { } cut && Elapsed(outbox.CutAt) >= AckTimeout)
+            loss.Set(LinkEvent.Lost, cut);
         if (IsPinging && Elapsed(LastSignOfLife) >= AckTimeout)
             loss.Set(LinkEvent.Overdue, $"no PINGRESP for {AckTimeout.TotalSeconds:0.#} s");
         if (!IsPinging && terms.PingInterval > TimeSpan.Zero && Elapsed(pingedAt) >= terms.PingInterval)
@@ -242,6 +245,8 @@ internal sealed partial class BrokerSession : IDisposable
         TimeSpan due = TurnInterval;
         if (outbox.Oldest is { } oldest)
             due = Earlier(due, AckTimeout - Elapsed(oldest.WaitingSince));
+        if (outbox.IsCut)
+            due = Earlier(due, AckTimeout - Elapsed(outbox.CutAt));
         if (IsPinging)
             due = Earlier(due, AckTimeout - Elapsed(LastSignOfLife));
         else if (terms.PingInterval > TimeSpan.Zero)
@@ -284,8 +289,9 @@ internal sealed partial class BrokerSession : IDisposable
             await client.PingAsync(ended.Token).ConfigureAwait(false);
             context.Signal.Set();
         }
-        catch (Exception e) when (LinkStreamProvider.IsLinkFailure(e) || e is ObjectDisposedException)
+        catch (Exception e)
         {
+            // Of any type, as with publishing.
             LinkGone(e);
         }
     }
@@ -326,20 +332,18 @@ internal sealed partial class BrokerSession : IDisposable
                     LogNoCommands(context.Logger, context.Topics.CommandFilter, item.ResultCode.ToString());
             }
         }
-        catch (Exception e) when (LinkStreamProvider.IsLinkFailure(e) || e is ObjectDisposedException)
+        catch (Exception e)
         {
+            // Of any type, as with publishing.
             LinkGone(e);
         }
     }
 
+    // Only what the client says of the connection is a cause; that it was gone, or going, is none: the cause is on its way.
     private void LinkGone(Exception e)
     {
-        // That it was not there any more, or that the session ended it, is no cause.
-        if (e is not (MQTTnet.Exceptions.MqttClientNotConnectedException or ObjectDisposedException)
-            && !ended.IsCancellationRequested)
-        {
+        if (e is MqttCommunicationException and not MqttClientNotConnectedException && !ended.IsCancellationRequested)
             loss.Set(BrokerReasons.OfFailure(e));
-        }
     }
 
     // Answers that came before the end count: they are looked at before anything is said to be unconfirmed.
@@ -348,7 +352,7 @@ internal sealed partial class BrokerSession : IDisposable
         if (!loss.HasHappened)
             await SayDisconnectAsync().ConfigureAwait(false);
         await ended.CancelAsync().ConfigureAwait(false);
-        client.Dispose();
+        BrokerConnector.Dispose(client);
         long since = context.Time.GetTimestamp();
         Settle();
         while (!outbox.IsQuiet && Elapsed(since) < LastWordsLimit)
@@ -374,9 +378,9 @@ internal sealed partial class BrokerSession : IDisposable
             using var limit = new CancellationTokenSource(LastWordsLimit, context.Time);
             await client.DisconnectAsync(new MqttClientDisconnectOptions(), limit.Token).ConfigureAwait(false);
         }
-        catch (Exception e) when (LinkStreamProvider.IsLinkFailure(e))
+        catch (Exception)
         {
-            // It went in the same moment: everything was said and confirmed, but the will may follow.
+            // Of any type, as with publishing. It went in the same moment: everything was said and confirmed, but the will may follow.
         }
     }
 

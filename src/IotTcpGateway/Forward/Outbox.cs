@@ -5,7 +5,6 @@ using System.Globalization;
 using System.Text;
 
 using MQTTnet;
-using MQTTnet.Exceptions;
 using MQTTnet.Packets;
 using MQTTnet.Protocol;
 
@@ -49,8 +48,13 @@ internal sealed class Outbox(IMqttClient client, ForwardContext context, BrokerT
     /// <summary>How many requests were made on this link.</summary>
     public long Requests { get; private set; }
 
-    /// <summary>The client has ended; the reason is on its way.</summary>
-    public bool IsCut { get; private set; }
+    /// <summary>Why the client took nothing more; null while it does. Why the link went is told by others, soon.</summary>
+    public string? CutBecause { get; private set; }
+
+    /// <summary>When that was.</summary>
+    public long CutAt { get; private set; }
+
+    public bool IsCut => CutBecause is not null;
 
     public bool IsEmpty => outgoing.Count == 0;
 
@@ -157,21 +161,26 @@ internal sealed class Outbox(IMqttClient client, ForwardContext context, BrokerT
     private void Send(Publication publication)
     {
         Fill(publication);
+        Task<MqttClientPublishResult> result;
         try
         {
-            Task<MqttClientPublishResult> result = client.PublishAsync(message);
-            publication.Order = NextRequest();
-            publication.WaitingSince = context.Time.GetTimestamp();
-            inFlight.Add(publication);
-            unheard++;
-            publication.Await(result);
+            result = client.PublishAsync(message);
         }
-        catch (Exception e) when (e is MqttClientNotConnectedException or ObjectDisposedException)
+        catch (Exception e)
         {
-            // Why the link went comes by the client's event or by what was sent before: this is only how it is noticed.
-            IsCut = true;
+            // MQTTnet takes itself apart without a lock when the link goes: what is called meanwhile throws anything, even
+            // NullReferenceException. It never was on its way.
+            CutBecause = BrokerText.Clean(e.Message);
+            CutAt = context.Time.GetTimestamp();
             outgoing.Enqueue(publication);
+            return;
         }
+
+        publication.Order = NextRequest();
+        publication.WaitingSince = context.Time.GetTimestamp();
+        inFlight.Add(publication);
+        unheard++;
+        publication.Await(result);
     }
 
     // One message for all: the client takes from it what it needs before it returns.

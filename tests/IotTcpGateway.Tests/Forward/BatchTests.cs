@@ -95,7 +95,8 @@ public sealed class BatchTests
         ReceivedPublish full = await link.NextAsync();
         Assert.Equal(3, Sequences(full).Count);
         await link.PubAckAsync(full);
-        await Eventually.IsTrueAsync(() => rig.Forwarder.Status.InFlight == 0);
+        await Eventually.IsTrueAsync(
+            () => rig.Forwarder.Status.Published == 2 && rig.Gauge("iotgw_mqtt_in_flight_bytes") == 0);
 
         Add(rig, "valve-3", 2);
         Task<ReceivedPublish> rest = link.NextAsync();

@@ -221,12 +221,14 @@ public sealed class WindowTests
         await using var broker = new ScriptedBroker();
         await using var rig = new Rig(broker);
         ScriptedLink link = await rig.StartAsync(broker);
+        const long Announced = 268_435_455;
         long before = GC.GetTotalAllocatedBytes(precise: true);
         await link.SendAsync([0x30, 0xFF, 0xFF, 0xFF, 0x7F]);
         await link.EndAsync();
         await Eventually.IsTrueAsync(
             () => rig.Forwarder.Status.LastFailure == "the broker announced a packet of over 65536 bytes");
-        Assert.InRange(GC.GetTotalAllocatedBytes(precise: true) - before, 0, 64 * 1024 * 1024);
+        // Other tests allocate meanwhile, but not that much.
+        Assert.InRange(GC.GetTotalAllocatedBytes(precise: true) - before, 0, Announced);
     }
 
     [Fact]

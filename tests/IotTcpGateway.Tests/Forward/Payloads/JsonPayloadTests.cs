@@ -189,18 +189,20 @@ public sealed class JsonPayloadTests
             (1, DataType.F64, 1, F64(0.1)));
         using var payload = new JsonPayload(Clock(new FakeTimeProvider(), true), isPerChannel: false);
         var sink = new NullSink();
-        for (int i = 0; i < 100; i++)
+        // The runtime itself allocates now and then while it makes the code better; encoding would in every round.
+        long least = long.MaxValue;
+        for (int round = 0; round < 20; round++)
         {
-            payload.Encode(Record(body, default), sink);
+            long before = GC.GetAllocatedBytesForCurrentThread();
+            for (int i = 0; i < 100; i++)
+            {
+                payload.Encode(Record(body, default), sink);
+            }
+
+            least = Math.Min(least, GC.GetAllocatedBytesForCurrentThread() - before);
         }
 
-        long before = GC.GetAllocatedBytesForCurrentThread();
-        for (int i = 0; i < 1_000; i++)
-        {
-            payload.Encode(Record(body, default), sink);
-        }
-
-        Assert.Equal(0, GC.GetAllocatedBytesForCurrentThread() - before);
+        Assert.Equal(0, least);
     }
 
     private static readonly Gen<(ushort, DataType, uint, byte[])> RecordGen =
