@@ -18,6 +18,7 @@ internal sealed partial class BrokerSession : IDisposable
     // States may take this part of the window, so that many devices do not hold up their data.
     private const int StateShareOfWindow = 4;
     private static readonly TimeSpan TurnInterval = TimeSpan.FromSeconds(2);
+    private static readonly TimeSpan TimerTolerance = TimeSpan.FromMilliseconds(1);
     private static readonly TimeSpan LastWordsLimit = TimeSpan.FromSeconds(2);
 
     private readonly IMqttClient client;
@@ -262,18 +263,25 @@ internal sealed partial class BrokerSession : IDisposable
 
     private static TimeSpan Earlier(TimeSpan a, TimeSpan b) => a < b ? a : b;
 
-    // Set anew only for something earlier: the loop turns far more often than the timer fires. False if it is due already.
+    // Set anew only for something earlier: the loop turns far more often than the timer fires. False if there is nothing to
+    // wait for, or if time passed while the timer was being set, which would make it late.
     private bool SetTimer(long now, TimeSpan due)
     {
         long at = now + (long)(due.TotalSeconds * context.Time.TimestampFrequency);
+        long before = context.Time.GetTimestamp();
         if (Interlocked.Exchange(ref isTimerSet, 1) == 0 || at < timerAt)
         {
             timerAt = at;
-            double left = Math.Ceiling((due - Elapsed(now)).TotalMilliseconds);
+            double left = Math.Ceiling(context.Time.GetElapsedTime(before, at).TotalMilliseconds);
             timer.Change(TimeSpan.FromMilliseconds(Math.Max(left, 0)), Timeout.InfiniteTimeSpan);
+            if (Elapsed(before) > TimerTolerance)
+            {
+                Volatile.Write(ref isTimerSet, 0);
+                return false;
+            }
         }
 
-        return context.Time.GetTimestamp() < at;
+        return before < at;
     }
 
     private void Wake()

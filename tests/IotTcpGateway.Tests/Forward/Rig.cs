@@ -113,6 +113,14 @@ internal sealed class Rig : IAsyncDisposable
         return link;
     }
 
+    /// <summary>Answers the only message in flight, and waits until the gateway has looked at the answer.</summary>
+    public async Task AnswerAsync(ScriptedLink link, ReceivedPublish message, byte code = 0)
+    {
+        await Eventually.IsTrueAsync(() => Forwarder.Status.InFlight == 1);
+        await link.PubAckAsync(message, code);
+        await Eventually.IsTrueAsync(() => Forwarder.Status.InFlight == 0);
+    }
+
     /// <summary>Stops in an orderly way; the broker must answer.</summary>
     public async Task StopAsync()
     {

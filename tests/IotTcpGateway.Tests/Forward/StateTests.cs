@@ -116,11 +116,9 @@ public sealed class StateTests
         await using var rig = new Rig(new MqttOptions { KeepAlive = TimeSpan.FromHours(1) }, broker);
         ScriptedLink link = await rig.StartAsync(broker);
         rig.Board.SetStatus(Online("d1"));
-        await link.PubAckAsync(await link.NextAsync(), 0x97);
-        await Eventually.IsTrueAsync(() => rig.Forwarder.Status.InFlight == 0);
+        await rig.AnswerAsync(link, await link.NextAsync(), 0x97);
         rig.Add("pump-7");
-        await link.PubAckAsync(await link.NextAsync());
-        await Eventually.IsTrueAsync(() => rig.Forwarder.Status.InFlight == 0);
+        await rig.AnswerAsync(link, await link.NextAsync());
         rig.Time.Advance(StateFeed.RetryAfter);
         Assert.Equal("telemetry/gw/d1/status", (await link.NextAsync()).Topic);
     }
