@@ -104,13 +104,13 @@ internal static class CrossRules
 
     private static IEnumerable<ConfigurationFault> Memory(GatewayConfiguration configuration, long machineMemoryBytes)
     {
-        long sum = configuration.Buffer.Memory + configuration.Devices.MaxTableMemory;
+        long sum = configuration.Buffer.Memory + configuration.Devices.MaxTableMemory + configuration.Mqtt.InFlightMemory;
         if (sum > machineMemoryBytes / 100 * MemorySharePercent)
         {
             yield return new ConfigurationFault(
                 "buffer.memory",
                 $"the caps on memory add up to {sum >> 20} MiB, more than {MemorySharePercent} % of this machine's {machineMemoryBytes >> 20} MiB",
-                "lower buffer.memory or devices.maxTableMemory");
+                "lower buffer.memory, devices.maxTableMemory or mqtt.inFlightMemory");
         }
     }
 }

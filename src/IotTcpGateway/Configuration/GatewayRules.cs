@@ -109,6 +109,8 @@ internal static class GatewayRules
         .With("qos", new IntegerRule(0, 1), o => o.Qos, (o, v) => o.Qos = v, "0 only with buffer.ack \"memory\".")
         .With("inFlight", new IntegerRule(1, 10_000), o => o.InFlight, (o, v) => o.InFlight = v,
             "Messages published and not yet confirmed.")
+        .With("inFlightMemory", new SizeRule(64 << 10, 1L << 30), o => o.InFlightMemory, (o, v) => o.InFlightMemory = v,
+            "Memory that these and the batches being filled may take; one message is always let through.")
         .With("batch", Batch(), o => o.Batch, (o, v) => o.Batch = v, "Several messages of a topic in one, as a JSON array.")
         .With("keepAlive", Duration(TimeSpan.FromSeconds(1), TimeSpan.FromHours(18)), o => o.KeepAlive, (o, v) => o.KeepAlive = v,
             "Longest silence towards the broker.")

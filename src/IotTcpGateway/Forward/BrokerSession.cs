@@ -1,554 +1,434 @@
-using System.Collections.Concurrent;
-using System.Globalization;
-using System.Text;
-
-using IotTcpGateway.Buffer;
 using IotTcpGateway.Commands;
 using IotTcpGateway.Forward.Payloads;
 
 using Microsoft.Extensions.Logging;
 
 using MQTTnet;
-using MQTTnet.Packets;
+using MQTTnet.Exceptions;
 using MQTTnet.Protocol;
 
 namespace IotTcpGateway.Forward;
 
 /// <summary>
 /// One connection to a broker: a single loop publishes within the window and settles records by what the broker answers.
-/// A publish is never cancelled; when an answer is overdue, the link is dropped and everything unconfirmed goes again.
+/// When an answer is overdue, the link is dropped and everything unconfirmed goes again.
 /// </summary>
-internal sealed partial class BrokerSession : IMessageSink, IDisposable
+internal sealed partial class BrokerSession : IDisposable
 {
-    private const int BatchBytesMax = 64 * 1024;
-    private const int OpenBatchesMax = 256;
-    private const int PacketOverheadBytes = 64;
-    private static readonly TimeSpan RetryFirst = TimeSpan.FromSeconds(1);
-    private static readonly TimeSpan RetryMax = TimeSpan.FromSeconds(60);
+    // States may take this part of the window, so that many devices do not hold up their data.
+    private const int StateShareOfWindow = 4;
+    private static readonly TimeSpan TurnInterval = TimeSpan.FromSeconds(2);
+    private static readonly TimeSpan TimerTolerance = TimeSpan.FromMilliseconds(1);
+    private static readonly TimeSpan LastWordsLimit = TimeSpan.FromSeconds(2);
 
     private readonly IMqttClient client;
     private readonly ForwardContext context;
-    private readonly int window;
-    private readonly long packetBytesMax;
-    private readonly TimeSpan pingInterval;
-    private readonly bool isVersion5;
-    private readonly Signal signal;
+    private readonly BrokerTerms terms;
+    private readonly LinkLoss loss;
+    private readonly bool isProbing;
+    private readonly Action held;
+    private readonly Outbox outbox;
+    private readonly RecordFlow records;
+    private readonly StateFeed states;
+    private readonly CancellationTokenSource ended = new();
     private readonly ITimer timer;
-    private readonly ConcurrentQueue<Publication> answered = new();
-    private readonly Queue<Publication> sent = new();
-    private readonly Queue<Publication> outgoing = new();
-    private readonly Dictionary<string, OpenBatch> batches = [];
-    private readonly Dictionary<string, WaitingLine> lines = [];
-    private readonly Queue<RecordHandle> alone = new();
-    private RecordInFlight? encoding;
-    private BufferedRecordIdentity encodingIdentity;
-    private bool encodesAlone;
-    private int inFlight;
-    private int recordsInFlight;
+    private readonly long startedAt;
+    private int isTimerSet;
+    private long timerAt;
     private long pingedAt;
     private Task? ping;
-    private string? lostBecause;
-    private LinkEvent lostEvent = LinkEvent.Lost;
+    private Task? subscribing;
+    private long subscribeOrder;
+    private bool isSubscriptionAnswered;
+    private int turn;
+    private bool isHeld;
     private bool isFinishing;
     private bool hasSaidGoodbye;
 
     public BrokerSession(
-        IMqttClient client, ForwardContext context, int window, long packetBytesMax, TimeSpan pingInterval, bool isVersion5)
+        IMqttClient client, ForwardContext context, BrokerTerms terms, LinkLoss loss, bool isProbing, Action held)
     {
         this.client = client;
-        signal = context.Signal;
         this.context = context;
-        this.window = window;
-        this.packetBytesMax = packetBytesMax;
-        this.pingInterval = pingInterval;
-        this.isVersion5 = isVersion5;
-        timer = context.Time.CreateTimer(_ => signal.Set(), null, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
+        this.terms = terms;
+        this.loss = loss;
+        this.isProbing = isProbing;
+        this.held = held;
+        outbox = new Outbox(client, context, terms, loss);
+        records = new RecordFlow(context, outbox);
+        states = new StateFeed(context, outbox);
+        startedAt = pingedAt = context.Time.GetTimestamp();
+        timer = context.Time.CreateTimer(_ => Wake(), null, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
     }
-
-    /// <summary>Messages that the broker confirmed on this link.</summary>
-    public long Confirmed { get; private set; }
-
-    /// <summary>Why the link ended, in words.</summary>
-    public string LostBecause => lostBecause ?? "";
-
-    /// <summary>The only record that was in flight when the broker closed the link; null if there were none or several.</summary>
-    public RecordHandle? LostAlone { get; private set; }
 
     private TimeSpan AckTimeout => context.Options.AckTimeout;
 
-    /// <summary>Says that the link is lost; called from the client's events.</summary>
-    public void Lose(LinkEvent occurred, string because)
-    {
-        if (Interlocked.CompareExchange(ref lostBecause, because, null) is null)
-            lostEvent = occurred;
-        signal.Set();
-    }
+    // One message at a time, a suspected record first and nothing beside it, until the broker has answered a record.
+    private bool IsRestrained => isProbing && records.Answered == 0;
 
-    /// <summary>Tells the loop to say goodbye: what is on the board, the gateway's offline status, DISCONNECT.</summary>
+    private bool IsPinging => ping is { IsCompleted: false };
+
+    /// <summary>Tells the loop to say goodbye: what is on the board, and the gateway's offline status.</summary>
     public void Finish()
     {
         Volatile.Write(ref isFinishing, true);
-        signal.Set();
+        context.Signal.Set();
     }
 
-    /// <summary>Publishes until the link is lost or everything is said; returns what happened.</summary>
-    public async Task<LinkEvent> RunAsync()
+    /// <summary>Publishes until the link is lost or everything is said.</summary>
+    public async Task<LinkEnd> RunAsync()
     {
-        pingedAt = context.Time.GetTimestamp();
-        outgoing.Enqueue(new Publication(context.Topics.GatewayStatus, context.OnlinePayload()) { IsRetained = true });
-        _ = SubscribeAsync();
-        while (true)
+        PublishGatewayStatus(context.OnlinePayload());
+        while (!loss.HasHappened && !(hasSaidGoodbye && outbox.IsEmpty && outbox.InFlight == 0))
         {
             context.Turned();
+            Publish();
+            long now = context.Time.GetTimestamp();
+            if (!outbox.HasAnswers && SetTimer(now, UntilNextDue()))
+                await context.Signal.WaitAsync().ConfigureAwait(false);
+
             Settle();
             CheckDeadlines();
-            if (Volatile.Read(ref lostBecause) is not null)
-                break;
-            Publish();
-            if (hasSaidGoodbye && inFlight == 0)
-                break;
-            timer.Change(UntilNextDue(), Timeout.InfiniteTimeSpan);
-            await signal.WaitAsync().ConfigureAwait(false);
         }
 
-        End();
-        return lostEvent;
+        return await EndAsync().ConfigureAwait(false);
     }
 
     /// <inheritdoc/>
-    public void Dispose() => timer.Dispose();
-
-    /// <inheritdoc/>
-    public void Message(string? channel, ReadOnlySpan<byte> payload)
+    public void Dispose()
     {
-        string topic = channel is null
-            ? context.DataTopic(encoding!.DeviceId)
-            : context.Topics.Data(encoding!.DeviceId, channel);
-        encoding.MessagesLeft++;
-        if (context.Options.Batch.Messages <= 1 || encodesAlone)
-        {
-            outgoing.Enqueue(new Publication(topic, payload)
-            {
-                Record = encoding,
-                Identity = context.IsRaw ? (encodingIdentity.Boot, encodingIdentity.Sequence) : null,
-            });
-            return;
-        }
-
-        if (!batches.TryGetValue(topic, out OpenBatch? batch))
-            batches.Add(topic, batch = new OpenBatch(topic, context.Time.GetTimestamp()));
-        if (batch.Bytes + payload.Length > Math.Min(BatchBytesMax, packetBytesMax - PacketOverheadBytes - topic.Length)
-            && batch.Records.Count > 0)
-        {
-            Close(batch);
-            batches.Add(topic, batch = new OpenBatch(topic, context.Time.GetTimestamp()));
-        }
-
-        batch.Add(encoding, payload);
-        if (batch.Records.Count >= context.Options.Batch.Messages)
-            Close(batch);
+        timer.Dispose();
+        ended.Dispose();
     }
 
     private void Publish()
     {
-        SendOutgoing();
-        PublishNoticesAndAnswers();
-        PublishWaitingLines();
-        while (outgoing.Count == 0 && inFlight < window && TakeNext())
-            SendOutgoing();
-        CloseBatchesDue();
-        SendOutgoing();
+        outbox.Window = IsRestrained ? 1 : terms.Window;
+        Send();
+        Subscribe();
+        while (CanTake() && TakeNext())
+        {
+            Send();
+        }
+
+        records.CloseBatches(closeAll: Volatile.Read(ref isFinishing));
+        Send();
         SayGoodbye();
+        context.Metrics.InFlight = outbox.InFlight;
+        context.Metrics.BytesHeld = outbox.BytesHeld;
+        context.Metrics.DevicesWaiting = records.DevicesWaiting;
     }
+
+    // While the window is full, records are still gathered into batches, so that these are the larger the slower it goes.
+    private bool CanTake() => outbox.IsEmpty && outbox.HasMemory && (outbox.HasWindow || records.IsBatching) && !outbox.IsCut;
 
     private bool TakeNext()
     {
-        if (alone.TryDequeue(out RecordHandle handle))
-        {
-            BufferedRecord again = context.Buffer.Read(handle);
-            if (lines.TryGetValue(again.Stream.DeviceId, out WaitingLine? held))
-                held.Add(handle);
-            else
-                Encode(again, mustBeAlone: true);
+        if (IsRestrained && TakeRecord())
             return true;
+        // In turn, so that none of them starves another.
+        for (int tried = 0; tried < 3; tried++)
+        {
+            turn = (turn + 1) % 3;
+            if (turn == 0 ? TakeRecord() : turn == 1 ? TakeState() : TakeAnswer())
+                return true;
         }
 
-        if (!context.Buffer.TryTake(out BufferedRecord record))
+        return false;
+    }
+
+    private bool TakeRecord() => !Volatile.Read(ref isFinishing) && records.TryTake(mustBeAlone: IsRestrained);
+
+    private bool TakeState()
+    {
+        if (!outbox.HasWindow || states.InFlight >= Math.Max(terms.Window / StateShareOfWindow, 1))
             return false;
-        if (lines.TryGetValue(record.Stream.DeviceId, out WaitingLine? line))
-            line.Add(record.Handle);
-        else
-            Encode(record, mustBeAlone: false);
+        if (Volatile.Read(ref isFinishing))
+            states.EndRound();
+        return states.TryTake();
+    }
+
+    private bool TakeAnswer()
+    {
+        if (!outbox.HasWindow)
+            return false;
+        bool isAgain = context.AnswersAgain.TryDequeue(out CommandAnswer? answer);
+        if (!isAgain && !context.Commands.Answers.TryRead(out answer))
+            return false;
+        CommandRequest request = answer!.Request;
+        Publication publication = outbox.Rent(
+            request.ResponseTopic ?? context.Topics.Result(request.DeviceId, request.Name));
+        outbox.Append(publication, StatusPayloads.CommandResult(answer));
+        publication.Answer = answer;
+        publication.IsAgain = isAgain;
+        outbox.Enqueue(publication);
         return true;
     }
 
-    private void Encode(in BufferedRecord record, bool mustBeAlone)
+    private void Send()
     {
-        encoding = new RecordInFlight(record.Handle, record.Stream.DeviceId);
-        encodingIdentity = new BufferedRecordIdentity(record.Stream.BootId, record.Sequence);
-        encodesAlone = mustBeAlone;
-        recordsInFlight++;
-        int messages = context.Encoder.Encode(record, this);
-        if (messages == 0)
+        while (outbox.Send() is { } tooLarge)
         {
-            encoding.Note(Verdict.Refused);
-            Conclude(encoding);
-        }
-
-        encoding = null;
-    }
-
-    private void Close(OpenBatch batch)
-    {
-        batches.Remove(batch.Topic);
-        outgoing.Enqueue(batch.Close());
-    }
-
-    // Without linger a batch is what could be taken at once; with it, it waits to become full.
-    private void CloseBatchesDue()
-    {
-        if (batches.Count == 0)
-            return;
-        TimeSpan linger = context.Options.Batch.Linger;
-        foreach (OpenBatch batch in batches.Values.ToList())
-        {
-            bool isDue = linger == TimeSpan.Zero || batches.Count > OpenBatchesMax || Volatile.Read(ref isFinishing)
-                || context.Time.GetElapsedTime(batch.OpenedAt) >= linger;
-            if (isDue)
-                Close(batch);
+            Settle(tooLarge, Verdict.Refused, "packet-too-large");
         }
     }
 
-    private void SendOutgoing()
+    private void PublishGatewayStatus(byte[] payload)
     {
-        while (inFlight < window && outgoing.TryDequeue(out Publication? publication))
-        {
-            if (publication.PayloadBytes + publication.Topic.Length + PacketOverheadBytes > packetBytesMax)
-            {
-                publication.Reason = MqttClientPublishReasonCode.UnspecifiedError;
-                Answered(publication, Verdict.Refused, "too-large");
-                continue;
-            }
-
-            inFlight++;
-            publication.SentAt = context.Time.GetTimestamp();
-            sent.Enqueue(publication);
-            _ = SendAsync(publication);
-        }
-
-        context.Metrics.InFlight = inFlight;
+        Publication publication = outbox.Rent(context.Topics.GatewayStatus);
+        outbox.Append(publication, payload);
+        publication.IsRetained = true;
+        outbox.Enqueue(publication);
     }
-
-    // Owned by the loop: whatever comes of it is queued for Settle.
-    private async Task SendAsync(Publication publication)
-    {
-        try
-        {
-            MqttClientPublishResult result = await client.PublishAsync(MessageOf(publication)).ConfigureAwait(false);
-            publication.Reason = result.ReasonCode;
-        }
-        catch (Exception e)
-        {
-            // The client throws many types when the link goes; none is the message's fault. Settle looks at it.
-            publication.Failure = e;
-        }
-
-        answered.Enqueue(publication);
-        signal.Set();
-    }
-
-    private MqttApplicationMessage MessageOf(Publication publication)
-    {
-        var message = new MqttApplicationMessage
-        {
-            Topic = publication.Topic,
-            Payload = new System.Buffers.ReadOnlySequence<byte>(publication.Payload),
-            Retain = publication.IsRetained,
-            QualityOfServiceLevel = context.Options.Qos == 0 && publication.Notice is null && !publication.IsRetained
-                ? MqttQualityOfServiceLevel.AtMostOnce
-                : MqttQualityOfServiceLevel.AtLeastOnce,
-        };
-        if (!isVersion5)
-            return message;
-        message.CorrelationData = publication.CorrelationData;
-        if (publication.Identity is { } identity)
-            message.UserProperties = [PropertyOf("boot", identity.Boot), PropertyOf("seq", identity.Sequence)];
-        return message;
-    }
-
-    private static MqttUserProperty PropertyOf(string name, uint value) =>
-        new(name, Encoding.ASCII.GetBytes(value.ToString(CultureInfo.InvariantCulture)));
-
-    private void Settle()
-    {
-        while (answered.TryDequeue(out Publication? publication))
-        {
-            inFlight--;
-            if (publication.Failure is not null)
-            {
-                Lose(LinkEvent.Lost, publication.Failure.GetBaseException().Message);
-                continue;
-            }
-
-            publication.IsDone = true;
-            (Verdict verdict, string reason) = VerdictOf(publication.Reason);
-            Answered(publication, verdict, reason);
-        }
-
-        while (sent.TryPeek(out Publication? oldest) && oldest.IsDone)
-            sent.Dequeue();
-        context.Metrics.InFlight = inFlight;
-    }
-
-    private static (Verdict Verdict, string Reason) VerdictOf(MqttClientPublishReasonCode reason) => reason switch
-    {
-        MqttClientPublishReasonCode.Success or MqttClientPublishReasonCode.NoMatchingSubscribers => (Verdict.Confirmed, ""),
-        MqttClientPublishReasonCode.TopicNameInvalid => (Verdict.Refused, "topic-name-invalid"),
-        MqttClientPublishReasonCode.PayloadFormatInvalid => (Verdict.Refused, "payload-format-invalid"),
-        MqttClientPublishReasonCode.NotAuthorized => (Verdict.RetryLater, "not-authorized"),
-        MqttClientPublishReasonCode.QuotaExceeded => (Verdict.RetryLater, "quota-exceeded"),
-        MqttClientPublishReasonCode.ImplementationSpecificError => (Verdict.RetryLater, "implementation-specific"),
-        _ => (Verdict.RetryLater, "unspecified"),
-    };
-
-    private void Answered(Publication publication, Verdict verdict, string reason)
-    {
-        publication.IsDone = true;
-        publication.ReturnPayload();
-        if (verdict == Verdict.Confirmed)
-        {
-            Confirmed++;
-            context.Metrics.MessageConfirmed();
-        }
-        else
-        {
-            context.Metrics.MessageRefused(reason);
-            if (context.RefusalLog.Passes())
-                LogRefused(context.Logger, publication.Topic, reason, verdict == Verdict.Refused);
-        }
-
-        if (publication.Record is { } record)
-            Answered(record, verdict);
-        // Of a batch nobody knows which message was meant: each goes again by itself.
-        Verdict ofBatch = verdict == Verdict.Refused ? Verdict.RetryAlone : verdict;
-        foreach (RecordInFlight one in publication.Batch ?? [])
-            Answered(one, ofBatch);
-    }
-
-    private void Answered(RecordInFlight record, Verdict verdict)
-    {
-        record.Note(verdict);
-        if (--record.MessagesLeft == 0)
-            Conclude(record);
-    }
-
-    private void Conclude(RecordInFlight record)
-    {
-        recordsInFlight--;
-        switch (record.Verdict)
-        {
-            case Verdict.Confirmed:
-                if (lines.Remove(record.DeviceId, out WaitingLine? freed))
-                    Release(freed);
-                context.Buffer.Confirm(record.Handle);
-                break;
-            case Verdict.Refused:
-                context.Buffer.Drop(record.Handle, DropReason.Refused);
-                if (lines.TryGetValue(record.DeviceId, out WaitingLine? waiting) && waiting.Records.Count > 0)
-                    waiting.TryNow(context.Time.GetTimestamp());
-                else
-                    lines.Remove(record.DeviceId);
-                break;
-            case Verdict.RetryAlone:
-                alone.Enqueue(record.Handle);
-                break;
-            default:
-                Wait(record);
-                break;
-        }
-    }
-
-    private void Wait(RecordInFlight record)
-    {
-        if (!lines.TryGetValue(record.DeviceId, out WaitingLine? line))
-            lines.Add(record.DeviceId, line = new WaitingLine());
-        line.Add(record.Handle);
-        line.IsTrying = false;
-        line.Wait = line.Wait == TimeSpan.Zero ? RetryFirst : TimeSpan.FromTicks(Math.Min(line.Wait.Ticks * 2, RetryMax.Ticks));
-        line.RetryAt = context.Time.GetTimestamp() + (long)(line.Wait.TotalSeconds * context.Time.TimestampFrequency);
-    }
-
-    // The broker takes the device's messages again: the rest of its line follows in order.
-    private void Release(WaitingLine line)
-    {
-        while (line.Records.TryDequeue(out RecordHandle handle, out _))
-            alone.Enqueue(handle);
-    }
-
-    private void PublishWaitingLines()
-    {
-        if (lines.Count == 0)
-            return;
-        long now = context.Time.GetTimestamp();
-        foreach (WaitingLine line in lines.Values.ToList())
-        {
-            if (line.IsTrying || now < line.RetryAt || inFlight >= window || line.Records.Count == 0)
-                continue;
-            line.IsTrying = true;
-            Encode(context.Buffer.Read(line.Records.Dequeue()), mustBeAlone: true);
-            SendOutgoing();
-        }
-    }
-
-    private void PublishNoticesAndAnswers()
-    {
-        while (outgoing.Count == 0 && inFlight < window && context.Board.TryTake(out DeviceNotice notice))
-        {
-            DeviceState state = notice.State;
-            if (notice.StatusChanged)
-                Queue(context.Topics.Status(state.DeviceId), StatusPayloads.DeviceStatus(state), notice);
-            if (notice.MetaChanged)
-                Queue(context.Topics.Meta(state.DeviceId), StatusPayloads.DeviceMeta(state), notice);
-            SendOutgoing();
-        }
-
-        while (outgoing.Count == 0 && inFlight < window && context.Commands.Answers.TryRead(out CommandAnswer? answer))
-        {
-            CommandRequest request = answer.Request;
-            string topic = request.ResponseTopic ?? context.Topics.Result(request.DeviceId, request.Name);
-            outgoing.Enqueue(new Publication(topic, StatusPayloads.CommandResult(answer))
-            {
-                CorrelationData = request.CorrelationData,
-            });
-            SendOutgoing();
-        }
-    }
-
-    private void Queue(string topic, byte[] payload, DeviceNotice notice) =>
-        outgoing.Enqueue(new Publication(topic, payload) { IsRetained = true, Notice = notice });
 
     private void SayGoodbye()
     {
-        if (hasSaidGoodbye || !Volatile.Read(ref isFinishing) || outgoing.Count > 0 || inFlight >= window)
+        if (hasSaidGoodbye || !Volatile.Read(ref isFinishing) || !outbox.IsEmpty || !outbox.HasWindow || states.InFlight > 0)
             return;
         hasSaidGoodbye = true;
-        outgoing.Enqueue(new Publication(context.Topics.GatewayStatus, context.OfflinePayload()) { IsRetained = true });
-        SendOutgoing();
+        PublishGatewayStatus(context.OfflinePayload());
+        Send();
+    }
+
+    private void Settle()
+    {
+        while (outbox.TryTakeAnswer(out Publication? publication, out int code))
+        {
+            (Verdict verdict, string reason) = BrokerReasons.OfPubAck(code);
+            Settle(publication, verdict, reason);
+        }
+    }
+
+    private void Settle(Publication publication, Verdict verdict, string reason)
+    {
+        if (verdict != Verdict.Confirmed)
+        {
+            context.Metrics.MessageRefused(reason);
+            if (context.RefusalLog.Passes())
+                LogRefused(context.Logger, BrokerText.Clean(publication.Topic), reason);
+        }
+
+        records.Settle(publication, verdict);
+        if (publication.Notice is { } notice)
+            states.Answered(notice, verdict);
+        outbox.Done(publication, verdict);
     }
 
     private void CheckDeadlines()
     {
-        if (sent.TryPeek(out Publication? oldest) && context.Time.GetElapsedTime(oldest.SentAt) > AckTimeout)
-            Lose(LinkEvent.Lost, $"no PUBACK for {AckTimeout.TotalSeconds:0.#} s");
-        TimeSpan sincePing = context.Time.GetElapsedTime(pingedAt);
-        if (ping is { IsCompleted: false })
+        if (outbox.Oldest is { } oldest && Elapsed(oldest.WaitingSince) >= AckTimeout)
+            loss.Set(LinkEvent.Overdue, $"no PUBACK for {AckTimeout.TotalSeconds:0.#} s");
+        if (outbox.CutBecause is { } cut && Elapsed(outbox.CutAt) >= AckTimeout)
+            loss.Set(LinkEvent.Lost, cut);
+        if (IsPinging && Elapsed(LastSignOfLife) >= AckTimeout)
+            loss.Set(LinkEvent.Overdue, $"no PINGRESP for {AckTimeout.TotalSeconds:0.#} s");
+        if (!IsPinging && terms.PingInterval > TimeSpan.Zero && Elapsed(pingedAt) >= terms.PingInterval)
         {
-            if (sincePing > AckTimeout)
-                Lose(LinkEvent.Lost, $"no PINGRESP for {AckTimeout.TotalSeconds:0.#} s");
-            return;
+            pingedAt = context.Time.GetTimestamp();
+            ping = PingAsync();
         }
 
-        if (sincePing < pingInterval)
-            return;
-        pingedAt = context.Time.GetTimestamp();
-        ping = PingAsync();
+        if (!isHeld && outbox.Confirmed > 0 && Elapsed(startedAt) >= BrokerLink.HeldAfter)
+        {
+            isHeld = true;
+            held();
+        }
+
+        states.RetryIfDue();
+    }
+
+    // A ping waits behind what was sent before it: on a slow line every answer to that counts.
+    private long LastSignOfLife => Math.Max(pingedAt, outbox.HeardAt);
+
+    private TimeSpan UntilNextDue()
+    {
+        // The watchdog wants to see the loop turn.
+        TimeSpan due = TurnInterval;
+        if (outbox.Oldest is { } oldest)
+            due = Earlier(due, AckTimeout - Elapsed(oldest.WaitingSince));
+        if (outbox.IsCut)
+            due = Earlier(due, AckTimeout - Elapsed(outbox.CutAt));
+        if (IsPinging)
+            due = Earlier(due, AckTimeout - Elapsed(LastSignOfLife));
+        else if (terms.PingInterval > TimeSpan.Zero)
+            due = Earlier(due, terms.PingInterval - Elapsed(pingedAt));
+        if (!isHeld && outbox.Confirmed > 0)
+            due = Earlier(due, BrokerLink.HeldAfter - Elapsed(startedAt));
+        if (CanTake() && !Volatile.Read(ref isFinishing))
+            due = Earlier(due, records.UntilNextDue() ?? due);
+        return Earlier(due, states.UntilRetry() ?? due);
+    }
+
+    private TimeSpan Elapsed(long since) => context.Time.GetElapsedTime(since);
+
+    private static TimeSpan Earlier(TimeSpan a, TimeSpan b) => a < b ? a : b;
+
+    // Set anew only for something earlier: the loop turns far more often than the timer fires. False if there is nothing to
+    // wait for, or if time passed while the timer was being set, which would make it late.
+    private bool SetTimer(long now, TimeSpan due)
+    {
+        long at = now + (long)(due.TotalSeconds * context.Time.TimestampFrequency);
+        long before = context.Time.GetTimestamp();
+        if (Interlocked.Exchange(ref isTimerSet, 1) == 0 || at < timerAt)
+        {
+            timerAt = at;
+            double left = Math.Ceiling(context.Time.GetElapsedTime(before, at).TotalMilliseconds);
+            timer.Change(TimeSpan.FromMilliseconds(Math.Max(left, 0)), Timeout.InfiniteTimeSpan);
+            if (Elapsed(before) > TimerTolerance)
+            {
+                Volatile.Write(ref isTimerSet, 0);
+                return false;
+            }
+        }
+
+        return before < at;
+    }
+
+    private void Wake()
+    {
+        Volatile.Write(ref isTimerSet, 0);
+        context.Signal.Set();
     }
 
     private async Task PingAsync()
     {
         try
         {
-            await client.PingAsync().ConfigureAwait(false);
+            await client.PingAsync(ended.Token).ConfigureAwait(false);
+            context.Signal.Set();
         }
         catch (Exception e)
         {
-            // As with publishing: the client throws many types when the link goes.
-            Lose(LinkEvent.Lost, e.GetBaseException().Message);
+            // Of any type, as with publishing.
+            LinkGone(e);
         }
     }
 
+    private void Subscribe()
+    {
+        if (subscribing is not null || IsRestrained || context.IsSubscriptionMuted || !outbox.IsEmpty || outbox.IsCut)
+            return;
+        subscribeOrder = outbox.NextRequest();
+        if (terms.CanSubscribe)
+        {
+            subscribing = SubscribeAsync();
+            return;
+        }
+
+        subscribing = Task.CompletedTask;
+        isSubscriptionAnswered = true;
+        LogNoCommands(context.Logger, context.Topics.CommandFilter, "it takes no wildcards");
+    }
+
+    // No SUBACK is no reason to drop the link: pings tell whether it lives.
     private async Task SubscribeAsync()
     {
         try
         {
-            MqttClientSubscribeResult result = await client.SubscribeAsync(new MqttClientSubscribeOptionsBuilder()
-                .WithTopicFilter(context.Topics.CommandFilter, MqttQualityOfServiceLevel.AtLeastOnce)
-                .Build()).ConfigureAwait(false);
+            MqttTopicFilterBuilder filter = new MqttTopicFilterBuilder()
+                .WithTopic(context.Topics.CommandFilter)
+                .WithQualityOfServiceLevel(MqttQualityOfServiceLevel.AtLeastOnce);
+            // No local: a response topic that names a command's topic must not make a circle.
+            if (terms.IsVersion5)
+                filter = filter.WithNoLocal().WithRetainHandling(MqttRetainHandling.DoNotSendOnSubscribe);
+            MqttClientSubscribeResult result = await client.SubscribeAsync(
+                new MqttClientSubscribeOptionsBuilder().WithTopicFilter(filter).Build(), ended.Token).ConfigureAwait(false);
+            isSubscriptionAnswered = true;
             foreach (MqttClientSubscribeResultItem item in result.Items)
             {
                 if (item.ResultCode > MqttClientSubscribeResultCode.GrantedQoS2)
-                    LogNoCommands(context.Logger, context.Topics.CommandFilter, item.ResultCode);
+                    LogNoCommands(context.Logger, context.Topics.CommandFilter, item.ResultCode.ToString());
             }
         }
         catch (Exception e)
         {
-            Lose(LinkEvent.Lost, e.GetBaseException().Message);
+            // Of any type, as with publishing.
+            LinkGone(e);
         }
     }
 
-    private TimeSpan UntilNextDue()
+    // Only what the client says of the connection is a cause; that it was gone, or going, is none: the cause is on its way.
+    private void LinkGone(Exception e)
     {
-        TimeSpan due = Until(pingedAt, ping is { IsCompleted: false } ? AckTimeout : pingInterval);
-        if (sent.TryPeek(out Publication? oldest))
-            due = Earlier(due, Until(oldest.SentAt, AckTimeout));
-        foreach (OpenBatch batch in batches.Values)
-            due = Earlier(due, Until(batch.OpenedAt, context.Options.Batch.Linger));
-        foreach (WaitingLine line in lines.Values)
-        {
-            if (!line.IsTrying)
-                due = Earlier(due, Until(line.RetryAt, TimeSpan.Zero));
-        }
-
-        // The watchdog wants to see the loop turn.
-        due = Earlier(due, TimeSpan.FromSeconds(2));
-        return due < TimeSpan.FromMilliseconds(1) ? TimeSpan.FromMilliseconds(1) : due;
+        if (e is MqttCommunicationException and not MqttClientNotConnectedException && !ended.IsCancellationRequested)
+            loss.Set(BrokerReasons.OfFailure(e));
     }
 
-    private TimeSpan Until(long since, TimeSpan after) => after - context.Time.GetElapsedTime(since);
-
-    private static TimeSpan Earlier(TimeSpan a, TimeSpan b) => a < b ? a : b;
-
-    private void End()
+    // Answers that came before the end count: they are looked at before anything is said to be unconfirmed.
+    private async Task<LinkEnd> EndAsync()
     {
-        LostAlone = recordsInFlight == 1 && lostEvent == LinkEvent.Lost
-            ? sent.FirstOrDefault(p => !p.IsDone && p.Record is not null)?.Record?.Handle
-            : null;
-        foreach (Publication publication in sent.Concat(outgoing))
+        if (!loss.HasHappened)
+            await SayDisconnectAsync().ConfigureAwait(false);
+        await ended.CancelAsync().ConfigureAwait(false);
+        BrokerConnector.Dispose(client);
+        long since = context.Time.GetTimestamp();
+        Settle();
+        while (!outbox.IsQuiet && Elapsed(since) < LastWordsLimit)
         {
-            if (!publication.IsDone && publication.Notice is { } notice)
-                context.Board.Return(notice);
+            if (SetTimer(since, LastWordsLimit))
+                await context.Signal.WaitAsync().ConfigureAwait(false);
+            Settle();
         }
 
-        context.Metrics.InFlight = 0;
+        await Task.WhenAll(ping ?? Task.CompletedTask, subscribing ?? Task.CompletedTask).ConfigureAwait(false);
+        LinkEnd end = Evidence();
+        GiveBack();
+        context.Metrics.InFlight = context.Metrics.DevicesWaiting = 0;
+        context.Metrics.BytesHeld = 0;
+        return end;
     }
 
-    [LoggerMessage(1401, LogLevel.Warning,
-        "the broker refused a message on {Topic}: {Reason} (given up: {IsGivenUp}); look at the broker's access rules and limits")]
-    private static partial void LogRefused(ILogger logger, string topic, string reason, bool isGivenUp);
-
-    [LoggerMessage(1402, LogLevel.Warning,
-        "the broker does not let the gateway subscribe {Filter} ({Code}): commands will not arrive")]
-    private static partial void LogNoCommands(ILogger logger, string filter, MqttClientSubscribeResultCode code);
-
-    private readonly record struct BufferedRecordIdentity(uint Boot, uint Sequence);
-
-    /// <summary>Records of a device whose messages the broker refuses for now, in order.</summary>
-    private sealed class WaitingLine
+    private async Task SayDisconnectAsync()
     {
-        public PriorityQueue<RecordHandle, long> Records { get; } = new();
-
-        public TimeSpan Wait { get; set; }
-
-        public long RetryAt { get; set; }
-
-        public bool IsTrying { get; set; }
-
-        public void Add(RecordHandle handle) => Records.Enqueue(handle, handle.Value);
-
-        public void TryNow(long now)
+        loss.Set(LinkEvent.Finished, "the gateway said goodbye");
+        try
         {
-            RetryAt = now;
-            IsTrying = false;
+            using var limit = new CancellationTokenSource(LastWordsLimit, context.Time);
+            await client.DisconnectAsync(new MqttClientDisconnectOptions(), limit.Token).ConfigureAwait(false);
+        }
+        catch (Exception)
+        {
+            // Of any type, as with publishing. It went in the same moment: everything was said and confirmed, but the will may follow.
         }
     }
+
+    private LinkEnd Evidence()
+    {
+        Publication? oldest = outbox.Oldest;
+        bool wasSubscribing = subscribing is not null && !isSubscriptionAnswered;
+        bool wasAlone = !wasSubscribing && oldest?.Batch.Count is null or 0;
+        for (Publication? one = oldest; one is not null && wasAlone; one = one.Next)
+        {
+            wasAlone = one == oldest || (one.Record is not null && one.Record == oldest!.Record);
+        }
+
+        bool isSubscription = wasSubscribing && (oldest is null || oldest.Order > subscribeOrder);
+        Suspect? suspect = isSubscription
+            ? new Suspect(SuspectKind.Subscription, context.Topics.CommandFilter)
+            : oldest?.AsSuspect();
+        return new LinkEnd(loss.Event, suspect, wasAlone, outbox.Confirmed > 0)
+        {
+            Record = isSubscription ? null : oldest?.Record?.Handle,
+        };
+    }
+
+    private void GiveBack()
+    {
+        foreach (Publication publication in outbox.Unconfirmed())
+        {
+            // All other states are told anew on the next link.
+            if (publication.Notice is { IsForgotten: true } notice)
+                context.ForgottenAgain.Enqueue(notice);
+            if (publication.Answer is { } answer && !publication.IsAgain)
+                context.AnswersAgain.Enqueue(answer);
+        }
+    }
+
+    [LoggerMessage(ForwardEvents.MessageRefused, LogLevel.Warning,
+        "the broker refused a message on {Topic}: {Reason}; look at its access rules and limits")]
+    private static partial void LogRefused(ILogger logger, string topic, string reason);
+
+    [LoggerMessage(ForwardEvents.NoCommands, LogLevel.Warning,
+        "the broker does not let the gateway subscribe {Filter} ({Why}): commands will not arrive")]
+    private static partial void LogNoCommands(ILogger logger, string filter, string why);
 }

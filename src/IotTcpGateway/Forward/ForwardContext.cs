@@ -1,5 +1,3 @@
-using System.Collections.Concurrent;
-
 using IotTcpGateway.Buffer;
 using IotTcpGateway.Commands;
 using IotTcpGateway.Forward.Payloads;
@@ -12,8 +10,6 @@ namespace IotTcpGateway.Forward;
 /// <summary>What outlives a single connection to a broker.</summary>
 internal sealed class ForwardContext
 {
-    private const int CachedTopicsMax = 10_000;
-    private readonly ConcurrentDictionary<string, string> dataTopics = new();
     private long turnedAt;
 
     public required MqttOptions Options { get; init; }
@@ -45,6 +41,20 @@ internal sealed class ForwardContext
     /// <summary>Wakes the loop of the session of now: a record, a notice, an answer, a deadline.</summary>
     public Signal Signal { get; } = new();
 
+    /// <summary>
+    /// Retained topics that brought the broker to close the link; told again only when they change. For the loop alone.
+    /// </summary>
+    public HashSet<string> MutedTopics { get; } = [];
+
+    /// <summary>Devices that were forgotten, of which the last link did not see that confirmed. For the loop alone.</summary>
+    public Queue<DeviceNotice> ForgottenAgain { get; } = new();
+
+    /// <summary>Set when the subscription for commands brought the broker to close the link. For the loop alone.</summary>
+    public bool IsSubscriptionMuted { get; set; }
+
+    /// <summary>Answers that the last link did not see confirmed: they are sent once more. For the loop alone.</summary>
+    public Queue<CommandAnswer> AnswersAgain { get; } = new();
+
     public bool IsRaw => Options.Payload == "raw";
 
     /// <summary>When a forwarding loop last turned.</summary>
@@ -56,14 +66,4 @@ internal sealed class ForwardContext
         true, GatewayId, Version, Clock.IsSynchronised ? Clock.UnixMilliseconds : null);
 
     public byte[] OfflinePayload() => StatusPayloads.Gateway(false, GatewayId, Version, null);
-
-    /// <summary>The data topic of a device, made once.</summary>
-    public string DataTopic(string deviceId)
-    {
-        if (dataTopics.TryGetValue(deviceId, out string? topic))
-            return topic;
-        if (dataTopics.Count >= CachedTopicsMax)
-            dataTopics.Clear();
-        return dataTopics[deviceId] = Topics.Data(deviceId);
-    }
 }

@@ -10,6 +10,8 @@ internal sealed class ForwardMetrics
     private long reconnects;
     private int isConnected;
     private int inFlight;
+    private int devicesWaiting;
+    private long bytesHeld;
 
     public ForwardMetrics(Meter meter)
     {
@@ -19,6 +21,10 @@ internal sealed class ForwardMetrics
         meter.CreateObservableCounter(
             "iotgw_mqtt_reconnects_total", () => Reconnects, null, "Times that the broker link was made anew.");
         meter.CreateObservableGauge("iotgw_mqtt_in_flight", () => InFlight, null, "Messages published and not yet confirmed.");
+        meter.CreateObservableGauge(
+            "iotgw_mqtt_in_flight_bytes", () => BytesHeld, null, "Bytes of messages in flight, about to be, or being gathered.");
+        meter.CreateObservableGauge(
+            "iotgw_mqtt_devices_waiting", () => DevicesWaiting, null, "Devices whose messages the broker refuses for now.");
         refused = meter.CreateCounter<long>("iotgw_mqtt_refused_total", null, "Messages that the broker refused, by reason.");
     }
 
@@ -36,6 +42,18 @@ internal sealed class ForwardMetrics
     {
         get => Volatile.Read(ref inFlight);
         set => Volatile.Write(ref inFlight, value);
+    }
+
+    public int DevicesWaiting
+    {
+        get => Volatile.Read(ref devicesWaiting);
+        set => Volatile.Write(ref devicesWaiting, value);
+    }
+
+    public long BytesHeld
+    {
+        get => Volatile.Read(ref bytesHeld);
+        set => Volatile.Write(ref bytesHeld, value);
     }
 
     public void MessageConfirmed() => Interlocked.Increment(ref published);

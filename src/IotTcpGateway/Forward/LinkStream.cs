@@ -4,22 +4,28 @@ namespace IotTcpGateway.Forward;
 
 /// <summary>
 /// The bytes between the MQTT client and the network. Writes return at once and go out together, whatever has gathered
-/// while the last send was under way (the publishing window bounds them); reads fill a block instead of a packet's
-/// header byte by byte; and a packet that announces more than is allowed ends the link before anything is allocated.
+/// while the last send was under way; reads fill a block instead of a packet's header byte by byte; and a packet that
+/// announces more than is allowed ends the link before anything is allocated.
 /// </summary>
 internal sealed class LinkStream(Stream network, long inboundPacketBytesMax) : Stream
 {
-    private const int ReadBytes = 8192;
+    /// <summary>Bytes that may wait for the network; a writer that adds more waits. At QoS 0 nothing else holds it back.</summary>
+    public const int PendingBytesMax = 256 * 1024;
+
+    private const int BlockBytes = 16 * 1024;
+    private const int ReadBytes = 8 * 1024;
 
     private readonly Lock gate = new();
     private readonly InboundGuard guard = new(inboundPacketBytesMax);
-    private byte[]? readBlock;
+    private readonly byte[] readBlock = new byte[ReadBytes];
     private int readStart;
     private int readEnd;
     private byte[]? pending;
     private int pendingBytes;
+    private TaskCompletionSource? room;
+    private Task flushing = Task.CompletedTask;
     private bool isFlushing;
-    private IOException? failure;
+    private bool hasFailed;
 
     public override bool CanRead => true;
 
@@ -39,10 +45,10 @@ internal sealed class LinkStream(Stream network, long inboundPacketBytesMax) : S
     {
         if (readStart == readEnd)
         {
-            readBlock ??= ArrayPool<byte>.Shared.Rent(ReadBytes);
-            readStart = 0;
-            readEnd = await network.ReadAsync(readBlock, cancellationToken).ConfigureAwait(false);
-            guard.Inspect(readBlock.AsSpan(0, readEnd));
+            readStart = readEnd = 0;
+            int read = await network.ReadAsync(readBlock, cancellationToken).ConfigureAwait(false);
+            guard.Inspect(readBlock.AsSpan(0, read));
+            readEnd = read;
         }
 
         int bytes = Math.Min(buffer.Length, readEnd - readStart);
@@ -55,16 +61,25 @@ internal sealed class LinkStream(Stream network, long inboundPacketBytesMax) : S
     {
         lock (gate)
         {
-            if (failure is not null)
-                return ValueTask.FromException(failure);
-            Append(buffer.Span);
-            if (isFlushing)
+            // What is written after a failure goes nowhere, without a word: only the reader knows what the broker said
+            // before it closed, and it ends too. Whoever waits for an answer has a deadline.
+            if (hasFailed)
                 return ValueTask.CompletedTask;
-            isFlushing = true;
-        }
+            Append(buffer.Span);
+            if (!isFlushing)
+            {
+                isFlushing = true;
+                flushing = FlushAllAsync();
+            }
 
-        _ = FlushLoopAsync();
-        return ValueTask.CompletedTask;
+            // The client closes right behind its DISCONNECT: that must be out before.
+            if (IsDisconnect(buffer.Span))
+                return new ValueTask(flushing.WaitAsync(cancellationToken));
+            if (pendingBytes <= PendingBytesMax)
+                return ValueTask.CompletedTask;
+            room ??= new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+            return new ValueTask(room.Task);
+        }
     }
 
     public override void Flush()
@@ -83,15 +98,17 @@ internal sealed class LinkStream(Stream network, long inboundPacketBytesMax) : S
 
     protected override void Dispose(bool disposing)
     {
-        lock (gate)
-            failure ??= new IOException("the link is closed");
+        Fail();
         network.Dispose();
         base.Dispose(disposing);
     }
 
+    // Each write is a whole packet: the client is told not to split them.
+    private static bool IsDisconnect(ReadOnlySpan<byte> packet) => packet.Length > 0 && packet[0] == 0xE0;
+
     private void Append(ReadOnlySpan<byte> bytes)
     {
-        pending ??= ArrayPool<byte>.Shared.Rent(Math.Max(bytes.Length, 16 * 1024));
+        pending ??= ArrayPool<byte>.Shared.Rent(Math.Max(bytes.Length, BlockBytes));
         if (pendingBytes + bytes.Length > pending.Length)
         {
             byte[] longer = ArrayPool<byte>.Shared.Rent((pendingBytes + bytes.Length) * 2);
@@ -104,8 +121,7 @@ internal sealed class LinkStream(Stream network, long inboundPacketBytesMax) : S
         pendingBytes += bytes.Length;
     }
 
-    // A failed write is kept for the next WriteAsync, and the network is closed, so that the reader ends too.
-    private async Task FlushLoopAsync()
+    private async Task FlushAllAsync()
     {
         // The publishing loop goes on first and adds to the block.
         await Task.Yield();
@@ -115,11 +131,9 @@ internal sealed class LinkStream(Stream network, long inboundPacketBytesMax) : S
             {
                 await network.WriteAsync(block.AsMemory(0, bytes)).ConfigureAwait(false);
             }
-            catch (Exception e) when (e is IOException or ObjectDisposedException or InvalidOperationException)
+            catch (Exception e) when (e is IOException or ObjectDisposedException)
             {
-                lock (gate)
-                    failure ??= new IOException("the link is lost: " + e.Message, e);
-                await network.DisposeAsync().ConfigureAwait(false);
+                Fail();
             }
             finally
             {
@@ -130,57 +144,32 @@ internal sealed class LinkStream(Stream network, long inboundPacketBytesMax) : S
 
     private bool TryTakePending(out byte[] block, out int bytes)
     {
+        TaskCompletionSource? waiter;
         lock (gate)
         {
             block = pending ?? [];
             bytes = pendingBytes;
             pending = null;
             pendingBytes = 0;
-            isFlushing = bytes > 0 && failure is null;
-            if (!isFlushing && block.Length > 0)
-                ArrayPool<byte>.Shared.Return(block);
-            return isFlushing;
+            waiter = room;
+            room = null;
+            isFlushing = bytes > 0 && !hasFailed;
         }
+
+        waiter?.TrySetResult();
+        return isFlushing;
     }
 
-    /// <summary>Follows the packets' lengths in what the broker sends.</summary>
-    private sealed class InboundGuard(long packetBytesMax)
+    private void Fail()
     {
-        private bool isInLength;
-        private long length;
-        private int shift;
-        private long skip;
-
-        public void Inspect(ReadOnlySpan<byte> bytes)
+        TaskCompletionSource? waiter;
+        lock (gate)
         {
-            while (bytes.Length > 0)
-            {
-                if (skip > 0)
-                {
-                    int passed = (int)Math.Min(skip, bytes.Length);
-                    skip -= passed;
-                    bytes = bytes[passed..];
-                    continue;
-                }
-
-                byte next = bytes[0];
-                bytes = bytes[1..];
-                if (!isInLength)
-                {
-                    isInLength = true;
-                    length = shift = 0;
-                    continue;
-                }
-
-                length |= (long)(next & 0x7F) << shift;
-                shift += 7;
-                if (length > packetBytesMax || shift > 28)
-                    throw new IOException($"the broker announces a packet of over {packetBytesMax} bytes");
-                if ((next & 0x80) != 0)
-                    continue;
-                isInLength = false;
-                skip = length;
-            }
+            hasFailed = true;
+            waiter = room;
+            room = null;
         }
+
+        waiter?.TrySetResult();
     }
 }

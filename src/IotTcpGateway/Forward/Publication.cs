@@ -1,10 +1,14 @@
 using System.Buffers;
+using System.Runtime.CompilerServices;
 
 using IotTcpGateway.Buffer;
+using IotTcpGateway.Commands;
+
+using MQTTnet;
 
 namespace IotTcpGateway.Forward;
 
-/// <summary>What came of a record at the broker, when all its messages are answered.</summary>
+/// <summary>What came of a message or a record at the broker; the worst of a record's messages counts.</summary>
 internal enum Verdict
 {
     Confirmed,
@@ -19,69 +23,133 @@ internal enum Verdict
     Refused,
 }
 
-/// <summary>A record whose messages are on their way.</summary>
-internal sealed class RecordInFlight(RecordHandle handle, string deviceId)
+/// <summary>A record whose messages are on their way. Used again and again.</summary>
+internal sealed class RecordInFlight
 {
-    public RecordHandle Handle { get; } = handle;
+    public RecordHandle Handle { get; set; }
 
-    public string DeviceId { get; } = deviceId;
+    public string DeviceId { get; set; } = "";
+
+    public uint BootId { get; set; }
+
+    public uint Sequence { get; set; }
 
     public int MessagesLeft { get; set; }
 
     public Verdict Verdict { get; set; }
 
-    /// <summary>The worst verdict counts.</summary>
-    public void Note(Verdict verdict) => Verdict = verdict > Verdict ? verdict : Verdict;
+    public Suspect AsSuspect() => new(SuspectKind.Record, $"{DeviceId}, boot {BootId}, sequence {Sequence}");
 }
 
-/// <summary>One PUBLISH, from its payload to its PUBACK.</summary>
+/// <summary>One PUBLISH, from the first byte of its payload to its PUBACK. Used again and again.</summary>
 internal sealed class Publication
 {
-    private byte[]? payload;
+    /// <summary>
+    /// What a pending publish takes beside its payload, here and in the MQTT client: so a window of small messages is
+    /// bounded in bytes too.
+    /// </summary>
+    public const int OverheadBytes = 1024;
 
-    public Publication(string topic, ReadOnlySpan<byte> payload)
+    private readonly Action<Publication> answered;
+    private readonly Action onAnswered;
+    private byte[] payload = [];
+
+    public Publication(Action<Publication> answered)
     {
-        Topic = topic;
-        this.payload = ArrayPool<byte>.Shared.Rent(Math.Max(payload.Length, 1));
-        payload.CopyTo(this.payload);
-        PayloadBytes = payload.Length;
+        this.answered = answered;
+        onAnswered = () => this.answered(this);
     }
 
-    public string Topic { get; }
+    public string Topic { get; set; } = "";
 
-    public int PayloadBytes { get; }
+    public int PayloadBytes { get; private set; }
 
     public ReadOnlyMemory<byte> Payload => payload.AsMemory(0, PayloadBytes);
 
-    public bool IsRetained { get; init; }
+    public int HeldBytes => PayloadBytes + OverheadBytes;
+
+    public bool IsRetained { get; set; }
 
     /// <summary>The record of the only message; null if it is of several or of none.</summary>
-    public RecordInFlight? Record { get; init; }
+    public RecordInFlight? Record { get; set; }
 
-    /// <summary>Records of a batch; null if it is none.</summary>
-    public List<RecordInFlight>? Batch { get; init; }
+    /// <summary>Records of the batch; empty if it is none.</summary>
+    public List<RecordInFlight> Batch { get; } = [];
+
+    /// <summary>When the batch was begun.</summary>
+    public long OpenedAt { get; set; }
 
     /// <summary>A change of a device's retained topics that it tells of.</summary>
-    public DeviceNotice? Notice { get; init; }
+    public DeviceNotice? Notice { get; set; }
 
-    /// <summary>Boot and sequence, sent as user properties with raw payloads.</summary>
-    public (uint Boot, uint Sequence)? Identity { get; init; }
+    /// <summary>The answer to a command that it brings.</summary>
+    public CommandAnswer? Answer { get; set; }
 
-    public byte[]? CorrelationData { get; init; }
+    /// <summary>Whether the answer was sent on an earlier link.</summary>
+    public bool IsAgain { get; set; }
 
-    public long SentAt { get; set; }
+    /// <summary>Number of the request on its link.</summary>
+    public long Order { get; set; }
 
-    public bool IsDone { get; set; }
+    /// <summary>When the wait for its PUBACK began.</summary>
+    public long WaitingSince { get; set; }
 
-    public MQTTnet.MqttClientPublishReasonCode Reason { get; set; }
+    public Publication? Previous { get; set; }
 
-    /// <summary>Why it was not answered; null if it was.</summary>
-    public Exception? Failure { get; set; }
+    public Publication? Next { get; set; }
 
-    public void ReturnPayload()
+    /// <summary>The MQTT client's word; set once it was sent.</summary>
+    public Task<MqttClientPublishResult>? Result { get; private set; }
+
+    public void Append(ReadOnlySpan<byte> bytes)
     {
-        if (payload is not null)
+        if (PayloadBytes + bytes.Length > payload.Length)
+        {
+            byte[] longer = ArrayPool<byte>.Shared.Rent(Math.Max((PayloadBytes + bytes.Length) * 2, 256));
+            Payload.Span.CopyTo(longer);
+            if (payload.Length > 0)
+                ArrayPool<byte>.Shared.Return(payload);
+            payload = longer;
+        }
+
+        bytes.CopyTo(payload.AsSpan(PayloadBytes));
+        PayloadBytes += bytes.Length;
+    }
+
+    /// <summary>Has the answer handed over when it comes, on whatever thread.</summary>
+    public void Await(Task<MqttClientPublishResult> result)
+    {
+        Result = result;
+        ConfiguredTaskAwaitable<MqttClientPublishResult>.ConfiguredTaskAwaiter awaiter =
+            result.ConfigureAwait(false).GetAwaiter();
+        if (awaiter.IsCompleted)
+            answered(this);
+        else
+            awaiter.UnsafeOnCompleted(onAnswered);
+    }
+
+    public Suspect AsSuspect() => this switch
+    {
+        { Record: { } record } => record.AsSuspect(),
+        { Batch.Count: > 0 } => Batch[0].AsSuspect(),
+        { Answer: not null } => new Suspect(SuspectKind.Answer, Topic),
+        _ => new Suspect(SuspectKind.State, Topic),
+    };
+
+    public void Clear()
+    {
+        if (payload.Length > 0)
             ArrayPool<byte>.Shared.Return(payload);
-        payload = null;
+        payload = [];
+        PayloadBytes = 0;
+        Topic = "";
+        IsRetained = false;
+        Record = null;
+        Batch.Clear();
+        Notice = null;
+        Answer = null;
+        IsAgain = false;
+        Previous = Next = null;
+        Result = null;
     }
 }

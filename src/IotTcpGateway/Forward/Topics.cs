@@ -1,3 +1,5 @@
+using System.Text;
+
 namespace IotTcpGateway.Forward;
 
 /// <summary>The topics of a gateway, by its template.</summary>
@@ -7,9 +9,14 @@ internal sealed class Topics
 
     private const string GatewayMark = "{gateway}";
     private const string ChannelMark = "{channel}";
+    private const int CachedMax = 10_000;
+    private const int TopicBytesMax = ushort.MaxValue;
 
     private readonly string template;
     private readonly string baseTemplate;
+    private readonly string beforeDevice;
+    private readonly string afterDevice;
+    private readonly Dictionary<(string Device, string? Channel), string> data = [];
 
     public Topics(string template, string statusTopic, string gatewayId)
     {
@@ -18,6 +25,9 @@ internal sealed class Topics
         baseTemplate = this.template.EndsWith("/" + ChannelMark, StringComparison.Ordinal)
             ? this.template[..^(ChannelMark.Length + 1)]
             : this.template;
+        int mark = baseTemplate.IndexOf(DeviceMark, StringComparison.Ordinal);
+        beforeDevice = baseTemplate[..mark];
+        afterDevice = baseTemplate[(mark + DeviceMark.Length)..] + "/command/";
         GatewayStatus = statusTopic.Length > 0
             ? statusTopic.Replace(GatewayMark, gatewayId, StringComparison.Ordinal)
             : $"telemetry/{gatewayId}/status";
@@ -32,10 +42,18 @@ internal sealed class Topics
     /// <summary>Matches the commands of all devices.</summary>
     public string CommandFilter { get; }
 
-    public string Data(string deviceId) => template.Replace(DeviceMark, deviceId, StringComparison.Ordinal);
-
-    public string Data(string deviceId, string channel) =>
-        Data(deviceId).Replace(ChannelMark, channel, StringComparison.Ordinal);
+    /// <summary>The data topic of a device, and of a channel if the template names it; made once. For the publishing loop alone.</summary>
+    public string Data(string deviceId, string? channel)
+    {
+        if (data.TryGetValue((deviceId, channel), out string? topic))
+            return topic;
+        if (data.Count >= CachedMax)
+            data.Clear();
+        topic = template.Replace(DeviceMark, deviceId, StringComparison.Ordinal);
+        if (channel is not null)
+            topic = topic.Replace(ChannelMark, channel, StringComparison.Ordinal);
+        return data[(deviceId, channel)] = topic;
+    }
 
     public string Meta(string deviceId) => BaseOf(deviceId) + "/meta";
 
@@ -47,18 +65,23 @@ internal sealed class Topics
     public bool TryReadCommand(string topic, out string deviceId, out string command)
     {
         deviceId = command = "";
-        int mark = baseTemplate.IndexOf(DeviceMark, StringComparison.Ordinal);
-        string before = baseTemplate[..mark];
-        string after = baseTemplate[(mark + DeviceMark.Length)..] + "/command/";
-        if (!topic.StartsWith(before, StringComparison.Ordinal))
+        if (!topic.StartsWith(beforeDevice, StringComparison.Ordinal))
             return false;
-        int end = topic.IndexOf('/', mark);
-        if (end < 0 || !topic.AsSpan(end).StartsWith(after, StringComparison.Ordinal))
+        int end = topic.IndexOf('/', beforeDevice.Length);
+        if (end < 0 || !topic.AsSpan(end).StartsWith(afterDevice, StringComparison.Ordinal))
             return false;
-        deviceId = topic[mark..end];
-        command = topic[(end + after.Length)..];
-        return deviceId.Length > 0 && command.Length > 0;
+        int name = end + afterDevice.Length;
+        if (end == beforeDevice.Length || name == topic.Length)
+            return false;
+        deviceId = topic[beforeDevice.Length..end];
+        command = topic[name..];
+        return true;
     }
+
+    /// <summary>Whether a message may be published there; what a client names as its response topic may be anything.</summary>
+    public static bool IsPublishable(string? topic) =>
+        !string.IsNullOrEmpty(topic) && topic.AsSpan().IndexOfAny('+', '#', '\0') < 0
+        && Encoding.UTF8.GetByteCount(topic) <= TopicBytesMax;
 
     private string BaseOf(string deviceId) => baseTemplate.Replace(DeviceMark, deviceId, StringComparison.Ordinal);
 }

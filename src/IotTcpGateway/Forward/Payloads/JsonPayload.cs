@@ -19,6 +19,9 @@ internal sealed class JsonPayload(GatewayClock clock, bool isPerChannel) : IPayl
     private static readonly JsonWriterOptions Options =
         new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping, SkipValidation = true };
 
+    private const int UndescribedNamesMax = 1024;
+
+    private readonly Dictionary<ushort, string> undescribed = [];
     private readonly ArrayBufferWriter<byte> bytes = new(512);
     private readonly List<Value> values = [];
     private readonly HashSet<string> names = [];
@@ -84,7 +87,16 @@ internal sealed class JsonPayload(GatewayClock clock, bool isPerChannel) : IPayl
             values.Sort((a, b) => a.Time != b.Time ? a.Time.CompareTo(b.Time) : a.Order - b.Order);
     }
 
-    private static string UndescribedName(ushort channel) => string.Create(CultureInfo.InvariantCulture, $"ch{channel}");
+    // Kept, but only so many: a device may use any of 65 536 numbers.
+    private string UndescribedName(ushort channel)
+    {
+        if (undescribed.TryGetValue(channel, out string? name))
+            return name;
+        name = string.Create(CultureInfo.InvariantCulture, $"ch{channel}");
+        if (undescribed.Count < UndescribedNamesMax)
+            undescribed.Add(channel, name);
+        return name;
+    }
 
     private int NumberMessages()
     {
