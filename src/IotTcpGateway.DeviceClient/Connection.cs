@@ -1,3 +1,4 @@
+using System.Buffers;
 using System.Net.Sockets;
 using System.Security.Authentication;
 using System.Security.Cryptography;
@@ -9,12 +10,14 @@ namespace IotTcpGateway.DeviceClient;
 /// <summary>A welcomed connection: one loop reads, one writes, one timer watches.</summary>
 internal sealed partial class Connection : IDisposable
 {
+    /// <summary>Bytes that one send takes at the most: the largest frame fits.</summary>
+    private const int OutputBytes = 16 * 1024 + 512;
+
     private static readonly TimeSpan closeTimeout = TimeSpan.FromSeconds(1);
     private static readonly TimeSpan timerStep = TimeSpan.FromMilliseconds(1);
 
     private readonly Transport transport;
     private readonly ReceiveBuffer input;
-    private readonly byte[] output;
     private readonly Custody custody;
     private readonly CommandWorker commands;
     private readonly TimeProvider time;
@@ -36,12 +39,11 @@ internal sealed partial class Connection : IDisposable
     private uint pings;
 
     public Connection(
-        Transport transport, ReceiveBuffer input, byte[] output, WelcomeTerms terms, Custody custody,
+        Transport transport, ReceiveBuffer input, WelcomeTerms terms, Custody custody,
         CommandWorker commands, TimeProvider time)
     {
         this.transport = transport;
         this.input = input;
-        this.output = output;
         this.custody = custody;
         this.commands = commands;
         this.time = time;
@@ -141,13 +143,18 @@ internal sealed partial class Connection : IDisposable
 
     private async Task WriteAsync()
     {
+        // Held only while there is something to send: thousands of quiet clients in one process share a few.
+        byte[]? output = null;
         try
         {
             while (!outbox.IsDone)
             {
-                int bytes = Fill(out bool isLast);
+                output ??= ArrayPool<byte>.Shared.Rent(OutputBytes);
+                int bytes = Fill(output.AsSpan(0, OutputBytes), out bool isLast);
                 if (bytes == 0)
                 {
+                    ArrayPool<byte>.Shared.Return(output);
+                    output = null;
                     await wake.WaitAsync().ConfigureAwait(false);
                     continue;
                 }
@@ -168,14 +175,19 @@ internal sealed partial class Connection : IDisposable
             Cut();
             throw;
         }
+        finally
+        {
+            if (output is not null)
+                ArrayPool<byte>.Shared.Return(output);
+        }
     }
 
-    private int Fill(out bool isLast)
+    private int Fill(Span<byte> output, out bool isLast)
     {
         int bytes = outbox.Take(output, fromDevice, out bool dataMayFollow, out isLast);
         if (!dataMayFollow)
             return bytes;
-        Span<byte> room = output.AsSpan(bytes);
+        Span<byte> room = output[bytes..];
         FillResult filled = custody.Fill(session, room);
         Custody.Seal(room[..filled.Bytes], fromDevice);
         if (filled.IsUsedUp)

@@ -13,9 +13,6 @@ namespace IotTcpGateway.DeviceClient;
 /// </remarks>
 public sealed partial class DeviceClient : IAsyncDisposable
 {
-    // The largest frame fits, and so do hundreds of small ones.
-    private const int OutputBytes = 16 * 1024 + 512;
-
     private readonly DeviceClientOptions options;
     private readonly TimeProvider time;
     private readonly byte[] key;
@@ -24,7 +21,6 @@ public sealed partial class DeviceClient : IAsyncDisposable
     private readonly ChannelList channels;
     private readonly CommandWorker commands;
     private readonly CancellationTokenSource stopping = new();
-    private readonly byte[] output = new byte[OutputBytes];
     private readonly Lock gate = new();
     private Task? running;
     private Connection? connection;

@@ -122,8 +122,9 @@ public sealed partial class DeviceClient
         };
     }
 
-    private ValueTask WriteAsync(Stream stream, FrameType type, byte[] body, CancellationToken limits)
+    private static ValueTask WriteAsync(Stream stream, FrameType type, byte[] body, CancellationToken limits)
     {
+        var output = new byte[ProtocolConstants.FrameBytes(body.Length, tagged: false)];
         int bytes = FrameWriter.Write(output, type, 0, body);
         return stream.WriteAsync(output.AsMemory(0, bytes), limits);
     }
@@ -131,7 +132,7 @@ public sealed partial class DeviceClient
     private async Task<(ConnectionEnd End, bool HasHeld)> HoldAsync(
         Transport transport, ReceiveBuffer input, WelcomeTerms terms, ConnectionEnd? last)
     {
-        using var opened = new Connection(transport, input, output, terms, custody, commands, time);
+        using var opened = new Connection(transport, input, terms, custody, commands, time);
         try
         {
             if (!opened.TryOpen(terms.LastSafe))

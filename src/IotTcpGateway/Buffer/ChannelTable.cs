@@ -12,11 +12,21 @@ internal sealed class ChannelTable
 {
     public static readonly ChannelTable Empty = new([]);
 
+    /// <summary>Tables are equal if they say the same.</summary>
+    public static readonly IEqualityComparer<ChannelTable> ByContent = EqualityComparer<ChannelTable>.Create(
+        (one, other) => one is not null && other is not null && one.inOrder.AsSpan().SequenceEqual(other.inOrder),
+        table => table.contentHash);
+
     private readonly Channel[] inOrder;
+    private readonly int contentHash;
 
     private ChannelTable(Channel[] inOrder)
     {
         this.inOrder = inOrder;
+        var hash = default(HashCode);
+        foreach (Channel channel in inOrder)
+            hash.Add(channel);
+        contentHash = hash.ToHashCode();
         ApproximateBytes = 128 + inOrder.Sum(c => 160L + (2 * (c.Name.Length + c.Unit.Length)));
     }
 

@@ -1,13 +1,15 @@
 namespace IotTcpGateway.Buffer;
 
 /// <summary>
-/// The channel tables in use, counted in bytes: each is held by the connection that described it and by every record
-/// that arrived under it. Not safe for several threads: its owner locks.
+/// The channel tables in use, counted in bytes: each is held by the connections that described it and by every record
+/// that arrived under it. Devices of one kind describe the same, and share one. Not safe for several threads: its owner
+/// locks.
 /// </summary>
 internal sealed class ChannelTables
 {
     private readonly SlotTable<Entry> slots = new();
     private readonly Dictionary<ChannelTable, Entry> byTable = new(ReferenceEqualityComparer.Instance);
+    private readonly HashSet<ChannelTable> byContent = new(ChannelTable.ByContent);
 
     // Held for ever: a device that describes nothing would else bring it in and out with every record.
     public ChannelTables() => Hold(ChannelTable.Empty);
@@ -21,12 +23,16 @@ internal sealed class ChannelTables
             entry = new Entry(table);
             entry.Slot = slots.Add(entry);
             byTable.Add(table, entry);
+            byContent.Add(table);
             Bytes += table.ApproximateBytes;
         }
 
         entry.Holders++;
         return entry.Slot;
     }
+
+    /// <summary>The table in use that says the same; null if there is none.</summary>
+    public ChannelTable? FindSame(ChannelTable table) => byContent.TryGetValue(table, out ChannelTable? same) ? same : null;
 
     public ChannelTable At(int slot) => slots[slot].Table;
 
@@ -37,6 +43,8 @@ internal sealed class ChannelTables
             return;
         slots.Remove(slot);
         byTable.Remove(entry.Table);
+        if (byContent.TryGetValue(entry.Table, out ChannelTable? same) && ReferenceEquals(same, entry.Table))
+            byContent.Remove(entry.Table);
         Bytes -= entry.Table.ApproximateBytes;
     }
 

@@ -254,15 +254,18 @@ internal sealed partial class RecordBuffer : IDisposable
     }
 
     /// <summary>
-    /// Counts the memory of a connection's channel table; false if all tables together would take too much.
+    /// Counts the memory of a connection's channel table; false if all tables together would take too much. The
+    /// connection goes on with the table held, which is another one's if that says the same.
     /// </summary>
-    public bool TryHold(ChannelTable table, long bytesMax)
+    public bool TryHold(ChannelTable table, long bytesMax, out ChannelTable held)
     {
         lock (gate)
         {
-            if (tables.Bytes + table.ApproximateBytes > bytesMax)
+            ChannelTable? same = tables.FindSame(table);
+            held = same ?? table;
+            if (same is null && tables.Bytes + table.ApproximateBytes > bytesMax)
                 return false;
-            tables.Hold(table);
+            tables.Hold(held);
             return true;
         }
     }

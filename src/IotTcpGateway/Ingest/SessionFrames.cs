@@ -245,7 +245,7 @@ internal sealed partial class Session
         ChannelTable changed = channels.With(entries);
         if (changed.Channels.Count > context.DevicesOptions.MaxChannels)
             return EndOfViolation("too-many-channels");
-        if (!context.Buffer.TryHold(changed, context.DevicesOptions.MaxTableMemory))
+        if (!context.Buffer.TryHold(changed, context.DevicesOptions.MaxTableMemory, out ChannelTable held))
         {
             if (listener.Log.Passes())
                 LogNoTableMemory(context.Logger, deviceId, context.DevicesOptions.MaxTableMemory);
@@ -254,8 +254,8 @@ internal sealed partial class Session
 
         if (channels != ChannelTable.Empty)
             context.Buffer.Unhold(channels);
-        channels = changed;
-        context.Board.SetChannels(deviceId, changed);
+        channels = held;
+        context.Board.SetChannels(deviceId, held);
         return Step.Taken;
     }
 

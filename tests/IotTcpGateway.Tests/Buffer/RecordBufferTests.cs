@@ -289,14 +289,32 @@ public sealed class RecordBufferTests : IDisposable
         DeviceStream stream = buffer.Open("d", 1);
         ChannelTable one = Table("a"), two = Table("b");
         long limit = one.ApproximateBytes + ChannelTable.Empty.ApproximateBytes;
-        Assert.True(buffer.TryHold(one, limit));
+        Assert.True(buffer.TryHold(one, limit, out _));
         Assert.Equal(AddResult.Added, buffer.TryAdd(stream, 1, one, default, [1]));
         buffer.Unhold(one);
-        Assert.False(buffer.TryHold(two, limit));
+        Assert.False(buffer.TryHold(two, limit, out _));
         Assert.True(buffer.TryTake(out BufferedRecord record));
         Assert.Equal("a", record.Channels.Find(1)!.Name);
         buffer.Confirm(record.Handle);
-        Assert.True(buffer.TryHold(two, limit));
+        Assert.True(buffer.TryHold(two, limit, out _));
+    }
+
+    [Fact]
+    public void TryHold_TablesThatSayTheSame_AreOneAndCountOnce()
+    {
+        RecordBuffer buffer = Make();
+        ChannelTable first = Table("a"), second = Table("a"), other = Table("b");
+        long limit = first.ApproximateBytes + ChannelTable.Empty.ApproximateBytes;
+        Assert.True(buffer.TryHold(first, limit, out ChannelTable held));
+        Assert.Same(first, held);
+        Assert.True(buffer.TryHold(second, limit, out held));
+        Assert.Same(first, held);
+        // It stays until the last of those who share it lets go.
+        buffer.Unhold(held);
+        Assert.False(buffer.TryHold(other, limit, out _));
+        buffer.Unhold(held);
+        Assert.True(buffer.TryHold(other, limit, out held));
+        Assert.Same(other, held);
     }
 
     [Fact]
