@@ -89,7 +89,8 @@ internal sealed class Rig : IAsyncDisposable
         Span<byte> body = stackalloc byte[64];
         var writer = new DataWriter(body, 1_763_900_000_000_000);
         writer.Add(1, 0, value);
-        Assert.Equal(AddResult.Added, Buffer.TryAdd(stream, sequence, ChannelTable.Empty, Clock.Arrival(), body[..writer.Written]));
+        AddResult added = Buffer.TryAdd(stream, sequence, ChannelTable.Empty, Clock.Arrival(), body[..writer.Written]);
+        Assert.Equal(AddResult.Added, added);
         return sequence;
     }
 
