@@ -17,6 +17,7 @@ internal sealed class Heartbeat(
     /// <summary>Pings if it is time, and ends the link if the last ping was not answered.</summary>
     /// <param name="heardAt">When the broker last answered anything: a ping waits behind all that was sent before
     /// it.</param>
+    /// <param name="linkEnded">Ends the wait for an answer.</param>
     public void Beat(long heardAt, CancellationToken linkEnded)
     {
         if (UntilDue(heardAt) is not { } left || left > TimeSpan.Zero)

@@ -56,6 +56,11 @@ internal sealed class Rig : IAsyncDisposable
 
     public TestLog Log { get; } = new();
 
+    /// <summary>What outlives a link; to be looked at while there is none.</summary>
+    public ForwardContext Context => (ForwardContext)typeof(Forwarder)
+        .GetField("context", System.Reflection.BindingFlags.NonPublic | System.Reflection.BindingFlags.Instance)!
+        .GetValue(Forwarder)!;
+
     /// <summary>What a gauge says now.</summary>
     public long Gauge(string name)
     {
