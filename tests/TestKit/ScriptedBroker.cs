@@ -6,8 +6,8 @@ using System.Threading.Channels;
 namespace IotTcpGateway.TestKit;
 
 /// <summary>
-/// A broker for tests over real loopback sockets that does what the test says, step by step: it confirms nothing, refuses,
-/// falls silent or closes when told to. It speaks MQTT 5 or 3.1.1, as the client asks. Its codec is its own.
+/// A broker for tests over real loopback sockets that does what the test says, step by step: it confirms nothing,
+/// refuses, falls silent or closes when told to. It speaks MQTT 5 or 3.1.1, as the client asks. Its codec is its own.
 /// </summary>
 public sealed class ScriptedBroker : IAsyncDisposable
 {

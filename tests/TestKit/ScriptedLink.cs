@@ -141,7 +141,9 @@ public sealed class ScriptedLink(Socket socket, Stream stream) : IDisposable
         return SendAsync(Packet(0x20, [0, code, (byte)properties.Count, .. properties]));
     }
 
-    /// <summary>The next PUBLISH; null when the client has closed. Pings and subscriptions before it are answered as set.</summary>
+    /// <summary>
+    /// The next PUBLISH; null when the client has closed. Pings and subscriptions before it are answered as set.
+    /// </summary>
     public async Task<ReceivedPublish?> TryReceivePublishAsync()
     {
         while (await ReadAsync() is var (type, flags, body))
@@ -187,7 +189,9 @@ public sealed class ScriptedLink(Socket socket, Stream stream) : IDisposable
         ? SendAsync([0x40, 2, (byte)(id >> 8), (byte)id])
         : SendAsync([0x40, 4, (byte)(id >> 8), (byte)id, code, 0]);
 
-    /// <summary>Receives and confirms every message, until the client closes or the predicate says that it was the last.</summary>
+    /// <summary>
+    /// Receives and confirms every message, until the client closes or the predicate says that it was the last.
+    /// </summary>
     public async Task<List<ReceivedPublish>> ServeAsync(Func<ReceivedPublish, bool> isLast)
     {
         var received = new List<ReceivedPublish>();

@@ -2,6 +2,7 @@ using System.CommandLine;
 using System.Net.Sockets;
 
 using IotTcpGateway.Configuration;
+using IotTcpGateway.Health;
 
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
@@ -40,6 +41,7 @@ internal static class RunCommand
         if (result.Faults.Count > 0)
             return ExitCode.BadConfiguration;
 
+        MemoryKeeper.LimitHeap(CrossRules.HeapBytesMax(result.Configuration));
         var level = new LogLevelSwitch(isVerbose ? LogLevel.Debug : result.Configuration.Log.Level);
         using IHost host = Build(result.Configuration, read, socket, level);
         var service = host.Services.GetRequiredService<GatewayService>();

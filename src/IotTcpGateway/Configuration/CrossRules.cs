@@ -12,6 +12,11 @@ internal static class CrossRules
     /// <summary>Share of the machine's memory that the configured caps may take together.</summary>
     public const int MemorySharePercent = 50;
 
+    /// <summary>What the managed heap may take, in bytes: a base, and so much a connection (about 5 KiB are used).</summary>
+    public static long HeapBytesMax(GatewayConfiguration configuration) =>
+        (56L << 20) + configuration.Devices.MaxTableMemory + (2 * configuration.Mqtt.InFlightMemory)
+        + (configuration.Listeners.Sum(l => (long)l.MaxConnections + l.MaxUnauthenticated) * (12 << 10));
+
     public static IEnumerable<ConfigurationFault> Check(GatewayConfiguration configuration, long machineMemoryBytes) =>
     [
         .. Listeners(configuration.Listeners),
@@ -104,13 +109,13 @@ internal static class CrossRules
 
     private static IEnumerable<ConfigurationFault> Memory(GatewayConfiguration configuration, long machineMemoryBytes)
     {
-        long sum = configuration.Buffer.Memory + configuration.Devices.MaxTableMemory + configuration.Mqtt.InFlightMemory;
+        long sum = configuration.Buffer.Memory + HeapBytesMax(configuration);
         if (sum > machineMemoryBytes / 100 * MemorySharePercent)
         {
             yield return new ConfigurationFault(
                 "buffer.memory",
                 $"the caps on memory add up to {sum >> 20} MiB, more than {MemorySharePercent} % of this machine's {machineMemoryBytes >> 20} MiB",
-                "lower buffer.memory, devices.maxTableMemory or mqtt.inFlightMemory");
+                "lower buffer.memory, maxConnections, devices.maxTableMemory or mqtt.inFlightMemory");
         }
     }
 }

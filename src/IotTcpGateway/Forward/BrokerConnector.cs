@@ -9,7 +9,9 @@ namespace IotTcpGateway.Forward;
 /// <summary>What came of an attempt to connect: a client and what the broker allows it, or why not.</summary>
 internal sealed record ConnectOutcome(IMqttClient? Client, BrokerTerms? Terms, LinkEvent Event, string Why);
 
-/// <summary>Makes one connection to a broker, with a client of its own: MQTTnet's cannot be trusted to connect twice.</summary>
+/// <summary>
+/// Makes one connection to a broker, with a client of its own: MQTTnet's cannot be trusted to connect twice.
+/// </summary>
 internal sealed class BrokerConnector(ForwardContext context, BrokerAddress broker, bool is311)
 {
     private MqttOptions Options => context.Options;

@@ -69,7 +69,8 @@ internal static class BrokerLink
     /// <summary>The first state, and the one after which everything is forgotten.</summary>
     public static LinkState Start(bool wants311) => new(0, 0, wants311, WasUnanswered: false);
 
-    public static (LinkState State, LinkAction Action) Next(LinkState state, LinkEvent occurred, int brokers, bool wants311)
+    public static (LinkState State, LinkAction Action) Next(
+        LinkState state, LinkEvent occurred, int brokers, bool wants311)
     {
         // MQTT 3.1.1 is for the very next attempt only: a broker that had a bad moment is not held to the old version.
         LinkState same = state with { Failures = state.Failures + 1, Is311 = wants311, WasUnanswered = false };

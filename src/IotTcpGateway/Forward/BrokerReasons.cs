@@ -9,7 +9,8 @@ namespace IotTcpGateway.Forward;
 internal static class BrokerReasons
 {
     /// <summary>
-    /// Of a CONNACK that refuses. Codes 1 to 5 are those of MQTT 3.1.1: a broker that does not know MQTT 5 answers with them.
+    /// Of a CONNACK that refuses. Codes 1 to 5 are those of MQTT 3.1.1: a broker that does not know MQTT 5 answers with
+    /// them.
     /// </summary>
     public static LinkEvent OfConnAck(int code) => code switch
     {
@@ -32,8 +33,8 @@ internal static class BrokerReasons
         0x8C or 0x9A or 0x9B => LinkEvent.Unwelcome,
         // Keep-alive, topic filter, receive maximum, topic alias, connect time, subscriptions: no message's fault.
         0x8D or 0x8F or 0x93 or 0x94 or 0x9E or 0xA0 or 0xA1 or 0xA2 => LinkEvent.Lost,
-        // Unspecified, malformed, protocol error, not authorised, topic name, too large, payload format: may be a message's
-        // fault. Credentials that were withdrawn show at the next CONNACK.
+        // Unspecified, malformed, protocol error, not authorised, topic name, too large, payload format: may be a
+        // message's fault. Credentials that were withdrawn show at the next CONNACK.
         _ => LinkEvent.Closed,
     };
 

@@ -4,21 +4,16 @@ using IotTcpGateway.Forward.Payloads;
 using Microsoft.Extensions.Logging;
 
 using MQTTnet;
-using MQTTnet.Exceptions;
-using MQTTnet.Protocol;
 
 namespace IotTcpGateway.Forward;
 
 /// <summary>
-/// One connection to a broker: a single loop publishes within the window and settles records by what the broker answers.
-/// When an answer is overdue, the link is dropped and everything unconfirmed goes again.
+/// One connection to a broker: a single loop publishes within the window and settles records by what the broker
+/// answers. When an answer is overdue, the link is dropped and everything unconfirmed goes again.
 /// </summary>
 internal sealed partial class BrokerSession : IDisposable
 {
-    // States may take this part of the window, so that many devices do not hold up their data.
-    private const int StateShareOfWindow = 4;
     private static readonly TimeSpan TurnInterval = TimeSpan.FromSeconds(2);
-    private static readonly TimeSpan TimerTolerance = TimeSpan.FromMilliseconds(1);
     private static readonly TimeSpan LastWordsLimit = TimeSpan.FromSeconds(2);
 
     private readonly IMqttClient client;
@@ -31,15 +26,10 @@ internal sealed partial class BrokerSession : IDisposable
     private readonly RecordFlow records;
     private readonly StateFeed states;
     private readonly CancellationTokenSource ended = new();
-    private readonly ITimer timer;
+    private readonly Heartbeat heartbeat;
+    private readonly CommandSubscription subscription;
+    private readonly LoopTimer timer;
     private readonly long startedAt;
-    private int isTimerSet;
-    private long timerAt;
-    private long pingedAt;
-    private Task? ping;
-    private Task? subscribing;
-    private long subscribeOrder;
-    private bool isSubscriptionAnswered;
     private int turn;
     private bool isHeld;
     private bool isFinishing;
@@ -57,16 +47,16 @@ internal sealed partial class BrokerSession : IDisposable
         outbox = new Outbox(client, context, terms, loss);
         records = new RecordFlow(context, outbox);
         states = new StateFeed(context, outbox);
-        startedAt = pingedAt = context.Time.GetTimestamp();
-        timer = context.Time.CreateTimer(_ => Wake(), null, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
+        heartbeat = new Heartbeat(client, context.Time, context.Signal, loss, terms.PingInterval, AckTimeout);
+        subscription = new CommandSubscription(client, context, terms, loss);
+        timer = new LoopTimer(context.Time, context.Signal);
+        startedAt = context.Time.GetTimestamp();
     }
 
     private TimeSpan AckTimeout => context.Options.AckTimeout;
 
     // One message at a time, a suspected record first and nothing beside it, until the broker has answered a record.
     private bool IsRestrained => isProbing && records.Answered == 0;
-
-    private bool IsPinging => ping is { IsCompleted: false };
 
     /// <summary>Tells the loop to say goodbye: what is on the board, and the gateway's offline status.</summary>
     public void Finish()
@@ -84,7 +74,7 @@ internal sealed partial class BrokerSession : IDisposable
             context.Turned();
             Publish();
             long now = context.Time.GetTimestamp();
-            if (!outbox.HasAnswers && SetTimer(now, UntilNextDue()))
+            if (!outbox.HasAnswers && timer.Set(now, UntilNextDue()))
                 await context.Signal.WaitAsync().ConfigureAwait(false);
 
             Settle();
@@ -119,14 +109,16 @@ internal sealed partial class BrokerSession : IDisposable
         context.Metrics.DevicesWaiting = records.DevicesWaiting;
     }
 
-    // While the window is full, records are still gathered into batches, so that these are the larger the slower it goes.
-    private bool CanTake() => outbox.IsEmpty && outbox.HasMemory && (outbox.HasWindow || records.IsBatching) && !outbox.IsCut;
+    // While the window is full, records are still gathered into batches, so that these are the larger the slower it
+    // goes.
+    private bool CanTake() =>
+        outbox.IsEmpty && outbox.HasMemory && (outbox.HasWindow || records.IsBatching) && !outbox.IsCut;
 
     private bool TakeNext()
     {
         if (IsRestrained && TakeRecord())
             return true;
-        // In turn, so that none of them starves another.
+        // In turn, so that none of them starves another: after a reconnect the states of many devices are to be told.
         for (int tried = 0; tried < 3; tried++)
         {
             turn = (turn + 1) % 3;
@@ -141,7 +133,7 @@ internal sealed partial class BrokerSession : IDisposable
 
     private bool TakeState()
     {
-        if (!outbox.HasWindow || states.InFlight >= Math.Max(terms.Window / StateShareOfWindow, 1))
+        if (!outbox.HasWindow)
             return false;
         if (Volatile.Read(ref isFinishing))
             states.EndRound();
@@ -183,7 +175,10 @@ internal sealed partial class BrokerSession : IDisposable
 
     private void SayGoodbye()
     {
-        if (hasSaidGoodbye || !Volatile.Read(ref isFinishing) || !outbox.IsEmpty || !outbox.HasWindow || states.InFlight > 0)
+        if (hasSaidGoodbye || !Volatile.Read(ref isFinishing))
+            return;
+        // Whatever is on the board comes first, and is confirmed.
+        if (!outbox.IsEmpty || !outbox.HasWindow || states.InFlight > 0)
             return;
         hasSaidGoodbye = true;
         PublishGatewayStatus(context.OfflinePayload());
@@ -220,14 +215,7 @@ internal sealed partial class BrokerSession : IDisposable
             loss.Set(LinkEvent.Overdue, $"no PUBACK for {AckTimeout.TotalSeconds:0.#} s");
         if (outbox.CutBecause is { } cut && Elapsed(outbox.CutAt) >= AckTimeout)
             loss.Set(LinkEvent.Lost, cut);
-        if (IsPinging && Elapsed(LastSignOfLife) >= AckTimeout)
-            loss.Set(LinkEvent.Overdue, $"no PINGRESP for {AckTimeout.TotalSeconds:0.#} s");
-        if (!IsPinging && terms.PingInterval > TimeSpan.Zero && Elapsed(pingedAt) >= terms.PingInterval)
-        {
-            pingedAt = context.Time.GetTimestamp();
-            ping = PingAsync();
-        }
-
+        heartbeat.Beat(outbox.HeardAt, ended.Token);
         if (!isHeld && outbox.Confirmed > 0 && Elapsed(startedAt) >= BrokerLink.HeldAfter)
         {
             isHeld = true;
@@ -237,9 +225,6 @@ internal sealed partial class BrokerSession : IDisposable
         states.RetryIfDue();
     }
 
-    // A ping waits behind what was sent before it: on a slow line every answer to that counts.
-    private long LastSignOfLife => Math.Max(pingedAt, outbox.HeardAt);
-
     private TimeSpan UntilNextDue()
     {
         // The watchdog wants to see the loop turn.
@@ -248,10 +233,7 @@ internal sealed partial class BrokerSession : IDisposable
             due = Earlier(due, AckTimeout - Elapsed(oldest.WaitingSince));
         if (outbox.IsCut)
             due = Earlier(due, AckTimeout - Elapsed(outbox.CutAt));
-        if (IsPinging)
-            due = Earlier(due, AckTimeout - Elapsed(LastSignOfLife));
-        else if (terms.PingInterval > TimeSpan.Zero)
-            due = Earlier(due, terms.PingInterval - Elapsed(pingedAt));
+        due = Earlier(due, heartbeat.UntilDue(outbox.HeardAt) ?? due);
         if (!isHeld && outbox.Confirmed > 0)
             due = Earlier(due, BrokerLink.HeldAfter - Elapsed(startedAt));
         if (CanTake() && !Volatile.Read(ref isFinishing))
@@ -263,95 +245,11 @@ internal sealed partial class BrokerSession : IDisposable
 
     private static TimeSpan Earlier(TimeSpan a, TimeSpan b) => a < b ? a : b;
 
-    // Set anew only for something earlier: the loop turns far more often than the timer fires. False if there is nothing to
-    // wait for, or if time passed while the timer was being set, which would make it late.
-    private bool SetTimer(long now, TimeSpan due)
-    {
-        long at = now + (long)(due.TotalSeconds * context.Time.TimestampFrequency);
-        long before = context.Time.GetTimestamp();
-        if (Interlocked.Exchange(ref isTimerSet, 1) == 0 || at < timerAt)
-        {
-            timerAt = at;
-            double left = Math.Ceiling(context.Time.GetElapsedTime(before, at).TotalMilliseconds);
-            timer.Change(TimeSpan.FromMilliseconds(Math.Max(left, 0)), Timeout.InfiniteTimeSpan);
-            if (Elapsed(before) > TimerTolerance)
-            {
-                Volatile.Write(ref isTimerSet, 0);
-                return false;
-            }
-        }
-
-        return before < at;
-    }
-
-    private void Wake()
-    {
-        Volatile.Write(ref isTimerSet, 0);
-        context.Signal.Set();
-    }
-
-    private async Task PingAsync()
-    {
-        try
-        {
-            await client.PingAsync(ended.Token).ConfigureAwait(false);
-            context.Signal.Set();
-        }
-        catch (Exception e)
-        {
-            // Of any type, as with publishing.
-            LinkGone(e);
-        }
-    }
-
     private void Subscribe()
     {
-        if (subscribing is not null || IsRestrained || context.IsSubscriptionMuted || !outbox.IsEmpty || outbox.IsCut)
-            return;
-        subscribeOrder = outbox.NextRequest();
-        if (terms.CanSubscribe)
-        {
-            subscribing = SubscribeAsync();
-            return;
-        }
-
-        subscribing = Task.CompletedTask;
-        isSubscriptionAnswered = true;
-        LogNoCommands(context.Logger, context.Topics.CommandFilter, "it takes no wildcards");
-    }
-
-    // No SUBACK is no reason to drop the link: pings tell whether it lives.
-    private async Task SubscribeAsync()
-    {
-        try
-        {
-            MqttTopicFilterBuilder filter = new MqttTopicFilterBuilder()
-                .WithTopic(context.Topics.CommandFilter)
-                .WithQualityOfServiceLevel(MqttQualityOfServiceLevel.AtLeastOnce);
-            // No local: a response topic that names a command's topic must not make a circle.
-            if (terms.IsVersion5)
-                filter = filter.WithNoLocal().WithRetainHandling(MqttRetainHandling.DoNotSendOnSubscribe);
-            MqttClientSubscribeResult result = await client.SubscribeAsync(
-                new MqttClientSubscribeOptionsBuilder().WithTopicFilter(filter).Build(), ended.Token).ConfigureAwait(false);
-            isSubscriptionAnswered = true;
-            foreach (MqttClientSubscribeResultItem item in result.Items)
-            {
-                if (item.ResultCode > MqttClientSubscribeResultCode.GrantedQoS2)
-                    LogNoCommands(context.Logger, context.Topics.CommandFilter, item.ResultCode.ToString());
-            }
-        }
-        catch (Exception e)
-        {
-            // Of any type, as with publishing.
-            LinkGone(e);
-        }
-    }
-
-    // Only what the client says of the connection is a cause; that it was gone, or going, is none: the cause is on its way.
-    private void LinkGone(Exception e)
-    {
-        if (e is MqttCommunicationException and not MqttClientNotConnectedException && !ended.IsCancellationRequested)
-            loss.Set(BrokerReasons.OfFailure(e));
+        bool mayBegin = !subscription.IsBegun && !IsRestrained && !context.IsSubscriptionMuted;
+        if (mayBegin && outbox.IsEmpty && !outbox.IsCut)
+            subscription.Begin(outbox.NextRequest(), ended.Token);
     }
 
     // Answers that came before the end count: they are looked at before anything is said to be unconfirmed.
@@ -365,12 +263,12 @@ internal sealed partial class BrokerSession : IDisposable
         Settle();
         while (!outbox.IsQuiet && Elapsed(since) < LastWordsLimit)
         {
-            if (SetTimer(since, LastWordsLimit))
+            if (timer.Set(since, LastWordsLimit))
                 await context.Signal.WaitAsync().ConfigureAwait(false);
             Settle();
         }
 
-        await Task.WhenAll(ping ?? Task.CompletedTask, subscribing ?? Task.CompletedTask).ConfigureAwait(false);
+        await Task.WhenAll(heartbeat.WhenQuiet(), subscription.WhenQuiet()).ConfigureAwait(false);
         LinkEnd end = Evidence();
         GiveBack();
         context.Metrics.InFlight = context.Metrics.DevicesWaiting = 0;
@@ -388,21 +286,22 @@ internal sealed partial class BrokerSession : IDisposable
         }
         catch (Exception)
         {
-            // Of any type, as with publishing. It went in the same moment: everything was said and confirmed, but the will may follow.
+            // Of any type, as with publishing. It went in the same moment: everything was said and confirmed, but the
+            // will may follow.
         }
     }
 
     private LinkEnd Evidence()
     {
         Publication? oldest = outbox.Oldest;
-        bool wasSubscribing = subscribing is not null && !isSubscriptionAnswered;
+        bool wasSubscribing = subscription.IsOutstanding;
         bool wasAlone = !wasSubscribing && oldest?.Batch.Count is null or 0;
         for (Publication? one = oldest; one is not null && wasAlone; one = one.Next)
         {
             wasAlone = one == oldest || (one.Record is not null && one.Record == oldest!.Record);
         }
 
-        bool isSubscription = wasSubscribing && (oldest is null || oldest.Order > subscribeOrder);
+        bool isSubscription = wasSubscribing && (oldest is null || oldest.Order > subscription.Order);
         Suspect? suspect = isSubscription
             ? new Suspect(SuspectKind.Subscription, context.Topics.CommandFilter)
             : oldest?.AsSuspect();
@@ -427,8 +326,4 @@ internal sealed partial class BrokerSession : IDisposable
     [LoggerMessage(ForwardEvents.MessageRefused, LogLevel.Warning,
         "the broker refused a message on {Topic}: {Reason}; look at its access rules and limits")]
     private static partial void LogRefused(ILogger logger, string topic, string reason);
-
-    [LoggerMessage(ForwardEvents.NoCommands, LogLevel.Warning,
-        "the broker does not let the gateway subscribe {Filter} ({Why}): commands will not arrive")]
-    private static partial void LogNoCommands(ILogger logger, string filter, string why);
 }

@@ -32,7 +32,8 @@ internal sealed record BrokerTerms(
     private static TimeSpan PingIntervalOf(ushort serverSeconds, TimeSpan keepAlive)
     {
         TimeSpan server = TimeSpan.FromSeconds(serverSeconds);
-        TimeSpan shorter = keepAlive > TimeSpan.Zero && (server == TimeSpan.Zero || keepAlive < server) ? keepAlive : server;
+        bool isOurs = keepAlive > TimeSpan.Zero && (server == TimeSpan.Zero || keepAlive < server);
+        TimeSpan shorter = isOurs ? keepAlive : server;
         return shorter == TimeSpan.Zero ? Timeout.InfiniteTimeSpan : shorter / 2;
     }
 }

@@ -3,12 +3,14 @@ using IotTcpGateway.Buffer;
 namespace IotTcpGateway.Forward;
 
 /// <summary>
-/// Devices whose messages the broker refuses for now: the records of each wait in order, and its oldest is tried again with
-/// back-off, while all other devices go on.
+/// Devices whose messages the broker refuses for now: the records of each wait in order, and its oldest is tried again
+/// with back-off, while all other devices go on.
 /// </summary>
 internal sealed class DeviceLines(TimeProvider time)
 {
-    /// <summary>Records that may wait outside the buffer's order; beyond it nothing more is taken from the buffer.</summary>
+    /// <summary>
+    /// Records that may wait outside the buffer's order; beyond it nothing more is taken from the buffer.
+    /// </summary>
     public const int RecordsMax = 100_000;
 
     public static readonly TimeSpan RetryFirst = TimeSpan.FromSeconds(1);
@@ -45,7 +47,9 @@ internal sealed class DeviceLines(TimeProvider time)
         line.RefusedAt = time.GetTimestamp();
     }
 
-    /// <summary>A record was settled; if it was the one tried, and confirmed, its line is free and goes on in order.</summary>
+    /// <summary>
+    /// A record was settled; if it was the one tried, and confirmed, its line is free and goes on in order.
+    /// </summary>
     public void Settled(string deviceId, RecordHandle handle, bool isConfirmed, Queue<RecordHandle> freed)
     {
         if (lines.Count == 0 || !lines.TryGetValue(deviceId, out Line? line) || line.Trying != handle)

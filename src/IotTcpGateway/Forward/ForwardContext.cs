@@ -46,13 +46,19 @@ internal sealed class ForwardContext
     /// </summary>
     public HashSet<string> MutedTopics { get; } = [];
 
-    /// <summary>Devices that were forgotten, of which the last link did not see that confirmed. For the loop alone.</summary>
+    /// <summary>
+    /// Devices that were forgotten, of which the last link did not see that confirmed. For the loop alone.
+    /// </summary>
     public Queue<DeviceNotice> ForgottenAgain { get; } = new();
 
-    /// <summary>Set when the subscription for commands brought the broker to close the link. For the loop alone.</summary>
+    /// <summary>
+    /// Set when the subscription for commands brought the broker to close the link. For the loop alone.
+    /// </summary>
     public bool IsSubscriptionMuted { get; set; }
 
-    /// <summary>Answers that the last link did not see confirmed: they are sent once more. For the loop alone.</summary>
+    /// <summary>
+    /// Answers that the last link did not see confirmed: they are sent once more. For the loop alone.
+    /// </summary>
     public Queue<CommandAnswer> AnswersAgain { get; } = new();
 
     public bool IsRaw => Options.Payload == "raw";

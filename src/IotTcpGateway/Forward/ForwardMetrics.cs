@@ -17,15 +17,18 @@ internal sealed class ForwardMetrics
     {
         meter.CreateObservableCounter(
             "iotgw_messages_published_total", () => Published, null, "Messages that the broker confirmed.");
-        meter.CreateObservableGauge("iotgw_mqtt_connected", () => IsConnected ? 1 : 0, null, "1 while the broker link is up.");
+        meter.CreateObservableGauge(
+            "iotgw_mqtt_connected", () => IsConnected ? 1 : 0, null, "1 while the broker link is up.");
         meter.CreateObservableCounter(
             "iotgw_mqtt_reconnects_total", () => Reconnects, null, "Times that the broker link was made anew.");
-        meter.CreateObservableGauge("iotgw_mqtt_in_flight", () => InFlight, null, "Messages published and not yet confirmed.");
         meter.CreateObservableGauge(
-            "iotgw_mqtt_in_flight_bytes", () => BytesHeld, null, "Bytes of messages in flight, about to be, or being gathered.");
+            "iotgw_mqtt_in_flight", () => InFlight, null, "Messages published and not yet confirmed.");
         meter.CreateObservableGauge(
-            "iotgw_mqtt_devices_waiting", () => DevicesWaiting, null, "Devices whose messages the broker refuses for now.");
-        refused = meter.CreateCounter<long>("iotgw_mqtt_refused_total", null, "Messages that the broker refused, by reason.");
+            "iotgw_mqtt_in_flight_bytes", () => BytesHeld, null, "Bytes of messages in flight or being made.");
+        meter.CreateObservableGauge(
+            "iotgw_mqtt_devices_waiting", () => DevicesWaiting, null, "Devices that the broker refuses for now.");
+        refused = meter.CreateCounter<long>(
+            "iotgw_mqtt_refused_total", null, "Messages that the broker refused, by reason.");
     }
 
     public long Published => Volatile.Read(ref published);

@@ -191,7 +191,8 @@ internal sealed partial class Forwarder : IDisposable
     private async Task<LinkEnd> ForwardAsync(BrokerSession current, LinkLoss loss)
     {
         // Covers also a stop that found no session, because this one was just about to be.
-        using CancellationTokenRegistration stop = ending.Token.Register(() => loss.Set(LinkEvent.Finished, "stopping"));
+        using CancellationTokenRegistration stop =
+            ending.Token.Register(() => loss.Set(LinkEvent.Finished, "stopping"));
         using var linkEnded = CancellationTokenSource.CreateLinkedTokenSource(ending.Token);
         Task watching = link.Broker == 0 ? Task.CompletedTask : WatchPreferredAsync(loss, linkEnded.Token);
         session = current;
@@ -288,6 +289,6 @@ internal sealed partial class Forwarder : IDisposable
     private static partial void LogState(ILogger logger, string topic, int times);
 
     [LoggerMessage(ForwardEvents.SubscriptionGivenUp, LogLevel.Error,
-        "{Filter} is not subscribed any more: the broker closed the link {Times} times when asked; commands will not arrive")]
+        "{Filter} is not subscribed any more: the broker closed the link {Times} times; commands will not arrive")]
     private static partial void LogSubscription(ILogger logger, string filter, int times);
 }

@@ -1,3 +1,5 @@
+using MQTTnet.Exceptions;
+
 namespace IotTcpGateway.Forward;
 
 /// <summary>Why a link ended: the first cause counts, whoever names it.</summary>
@@ -19,6 +21,16 @@ internal sealed class LinkLoss(Signal signal)
     }
 
     public void Set((LinkEvent Event, string Why) cause) => Set(cause.Event, cause.Why);
+
+    /// <summary>
+    /// What the client threw at a request. Only what it says of the connection is a cause; that it was gone, or taking
+    /// itself apart, is none: the cause is on its way.
+    /// </summary>
+    public void Set(Exception thrown)
+    {
+        if (thrown is MqttCommunicationException and not MqttClientNotConnectedException)
+            Set(BrokerReasons.OfFailure(thrown));
+    }
 
     private sealed record Cause(LinkEvent Event, string Why);
 }

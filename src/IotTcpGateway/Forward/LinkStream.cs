@@ -9,7 +9,9 @@ namespace IotTcpGateway.Forward;
 /// </summary>
 internal sealed class LinkStream(Stream network, long inboundPacketBytesMax) : Stream
 {
-    /// <summary>Bytes that may wait for the network; a writer that adds more waits. At QoS 0 nothing else holds it back.</summary>
+    /// <summary>
+    /// Bytes that may wait for the network; a writer that adds more waits. At QoS 0 nothing else holds it back.
+    /// </summary>
     public const int PendingBytesMax = 256 * 1024;
 
     private const int BlockBytes = 16 * 1024;

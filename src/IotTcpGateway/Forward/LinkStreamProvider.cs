@@ -97,7 +97,9 @@ internal sealed class LinkStreamProvider(BrokerAddress broker, MqttTlsOptions tl
         }
     }
 
-    /// <summary>Whether the exception is a failure to connect that a later attempt may not see; else it is a defect.</summary>
+    /// <summary>
+    /// Whether the exception is a failure to connect that a later attempt may not see; else it is a defect.
+    /// </summary>
     public static bool IsLinkFailure(Exception e) =>
         e is SocketException or IOException or AuthenticationException or OperationCanceledException
             or MQTTnet.Exceptions.MqttCommunicationException or MQTTnet.Exceptions.MqttProtocolViolationException;

@@ -31,7 +31,9 @@ internal sealed class MqttOptions
     /// <summary>Messages published and not confirmed, at most.</summary>
     public int InFlight { get; set; } = 256;
 
-    /// <summary>Bytes that messages published and not confirmed, or being made, may take; one message always goes.</summary>
+    /// <summary>
+    /// Bytes that messages published and not confirmed, or being made, may take; one message always goes.
+    /// </summary>
     public long InFlightMemory { get; set; } = 2 * 1024 * 1024;
 
     public BatchOptions Batch { get; set; } = new();

@@ -3,8 +3,8 @@ using Microsoft.Extensions.Logging;
 namespace IotTcpGateway.Forward;
 
 /// <summary>
-/// Tells the log of changes of the link and counts repetitions: a broker that is away, or takes the gateway in and throws it
-/// out again, costs a few lines however long it lasts.
+/// Tells the log of changes of the link and counts repetitions: a broker that is away, or takes the gateway in and
+/// throws it out again, costs a few lines however long it lasts.
 /// </summary>
 internal sealed partial class OutageLog(ILogger logger, TimeProvider time)
 {
@@ -68,7 +68,8 @@ internal sealed partial class OutageLog(ILogger logger, TimeProvider time)
         "connected to {Broker} (MQTT {Version}, window {Window}) after {Failures} failures")]
     private static partial void LogConnected(ILogger logger, string broker, string version, int window, int failures);
 
-    [LoggerMessage(ForwardEvents.Unreachable, LogLevel.Warning, "cannot connect to {Broker}: {Why}; frames are kept, trying on")]
+    [LoggerMessage(ForwardEvents.Unreachable, LogLevel.Warning,
+        "cannot connect to {Broker}: {Why}; frames are kept, trying on")]
     private static partial void LogUnreachable(ILogger logger, string broker, string why);
 
     [LoggerMessage(ForwardEvents.Lost, LogLevel.Warning,
@@ -76,13 +77,15 @@ internal sealed partial class OutageLog(ILogger logger, TimeProvider time)
     private static partial void LogLost(ILogger logger, string broker, double seconds, string why);
 
     [LoggerMessage(ForwardEvents.DoesNotHold, LogLevel.Warning,
-        "the link to {Broker} does not hold ({Seconds:0} s: {Why}); frames are kept, further losses are counted, not told")]
+        "the link to {Broker} does not hold ({Seconds:0} s: {Why}); frames are kept, further losses are only counted")]
     private static partial void LogDoesNotHold(ILogger logger, string broker, double seconds, string why);
 
-    [LoggerMessage(ForwardEvents.HoldsAgain, LogLevel.Information, "the link to {Broker} holds again after {Failures} failures")]
+    [LoggerMessage(ForwardEvents.HoldsAgain, LogLevel.Information,
+        "the link to {Broker} holds again after {Failures} failures")]
     private static partial void LogHoldsAgain(ILogger logger, string broker, int failures);
 
     [LoggerMessage(ForwardEvents.Unwelcome, LogLevel.Error,
-        "the broker does not want this gateway ({Event}: {Why}): check credentials, its limits, and that no other gateway has this client id; trying again within {Seconds:0} s")]
+        "the broker does not want this gateway ({Event}: {Why}): check credentials, its limits, and that no other gateway "
+        + "has this client id; trying again within {Seconds:0} s")]
     private static partial void LogUnwelcome(ILogger logger, LinkEvent @event, string why, double seconds);
 }

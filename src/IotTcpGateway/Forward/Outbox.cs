@@ -12,8 +12,8 @@ namespace IotTcpGateway.Forward;
 
 /// <summary>
 /// What is to be sent and what the broker has not confirmed, on one link, bounded in messages and in bytes. For the
-/// session's loop alone, but for the answers that come in. Nothing that was handed to the MQTT client is ever cancelled:
-/// a publish cut off in mid-write would spoil the stream.
+/// session's loop alone, but for the answers that come in. Nothing that was handed to the MQTT client is ever
+/// cancelled: a publish cut off in mid-write would spoil the stream.
 /// </summary>
 internal sealed class Outbox(IMqttClient client, ForwardContext context, BrokerTerms terms, LinkLoss loss)
 {
@@ -48,7 +48,9 @@ internal sealed class Outbox(IMqttClient client, ForwardContext context, BrokerT
     /// <summary>How many requests were made on this link.</summary>
     public long Requests { get; private set; }
 
-    /// <summary>Why the client took nothing more; null while it does. Why the link went is told by others, soon.</summary>
+    /// <summary>
+    /// Why the client took nothing more; null while it does. Why the link went is told by others, soon.
+    /// </summary>
     public string? CutBecause { get; private set; }
 
     /// <summary>When that was.</summary>
@@ -94,7 +96,9 @@ internal sealed class Outbox(IMqttClient client, ForwardContext context, BrokerT
 
     public long NextRequest() => ++Requests;
 
-    /// <summary>Sends what the window allows; returns a publication that no broker could take, to be settled, if there is one.</summary>
+    /// <summary>
+    /// Sends what the window allows; returns a publication that no broker could take, to be settled, if there is one.
+    /// </summary>
     public Publication? Send()
     {
         while (!IsCut && HasWindow && outgoing.TryDequeue(out Publication? publication))
@@ -107,7 +111,9 @@ internal sealed class Outbox(IMqttClient client, ForwardContext context, BrokerT
         return null;
     }
 
-    /// <summary>The next answer; false if there is none now. A failed publish stays unconfirmed and ends the link.</summary>
+    /// <summary>
+    /// The next answer; false if there is none now. A failed publish stays unconfirmed and ends the link.
+    /// </summary>
     public bool TryTakeAnswer([NotNullWhen(true)] out Publication? publication, out int code)
     {
         while (answered.TryDequeue(out publication))
@@ -156,7 +162,8 @@ internal sealed class Outbox(IMqttClient client, ForwardContext context, BrokerT
     }
 
     /// <summary>Largest payload that still fits into one packet on this topic.</summary>
-    public long PayloadBytesMax(string topic) => terms.PacketBytesMax - PacketOverheadBytes - Encoding.UTF8.GetByteCount(topic);
+    public long PayloadBytesMax(string topic) =>
+        terms.PacketBytesMax - PacketOverheadBytes - Encoding.UTF8.GetByteCount(topic);
 
     private void Send(Publication publication)
     {
@@ -168,8 +175,8 @@ internal sealed class Outbox(IMqttClient client, ForwardContext context, BrokerT
         }
         catch (Exception e)
         {
-            // MQTTnet takes itself apart without a lock when the link goes: what is called meanwhile throws anything, even
-            // NullReferenceException. It never was on its way.
+            // MQTTnet takes itself apart without a lock when the link goes: what is called meanwhile throws anything,
+            // even NullReferenceException. It never was on its way.
             CutBecause = BrokerText.Clean(e.Message);
             CutAt = context.Time.GetTimestamp();
             outgoing.Enqueue(publication);
@@ -190,7 +197,8 @@ internal sealed class Outbox(IMqttClient client, ForwardContext context, BrokerT
         message.Payload = new ReadOnlySequence<byte>(publication.Payload);
         message.Retain = publication.IsRetained;
         // QoS 0 is for records: states and answers are told for certain.
-        message.QualityOfServiceLevel = context.Options.Qos == 0 && !publication.IsRetained && publication.Answer is null
+        bool isOfRecords = !publication.IsRetained && publication.Answer is null;
+        message.QualityOfServiceLevel = context.Options.Qos == 0 && isOfRecords
             ? MqttQualityOfServiceLevel.AtMostOnce
             : MqttQualityOfServiceLevel.AtLeastOnce;
         if (!terms.IsVersion5)

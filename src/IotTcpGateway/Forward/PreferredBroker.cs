@@ -1,9 +1,9 @@
 namespace IotTcpGateway.Forward;
 
 /// <summary>
-/// While another broker is in use, looks at the first one of the list now and then, and gives up the link when that has been
-/// well for a while. The link is lost on purpose, not ended: so the other broker publishes the will, and nobody there takes
-/// the gateway for online; what is unconfirmed goes again.
+/// While another broker is in use, looks at the first one of the list now and then, and gives up the link when that has
+/// been well for a while. The link is lost on purpose, not ended: so the other broker publishes the will, and nobody
+/// there takes the gateway for online; what is unconfirmed goes again.
 /// </summary>
 internal sealed class PreferredBroker(BrokerConnector preferred, TimeProvider time)
 {

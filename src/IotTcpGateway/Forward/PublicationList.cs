@@ -1,6 +1,8 @@
 namespace IotTcpGateway.Forward;
 
-/// <summary>Publications in order of their coming, of which any may leave; a publication is in one list at a time.</summary>
+/// <summary>
+/// Publications in order of their coming, of which any may leave; a publication is in one list at a time.
+/// </summary>
 internal sealed class PublicationList
 {
     private Publication? last;

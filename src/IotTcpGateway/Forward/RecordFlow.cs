@@ -4,8 +4,8 @@ using IotTcpGateway.Forward.Payloads;
 namespace IotTcpGateway.Forward;
 
 /// <summary>
-/// Records on one link: taken from the buffer, made into messages, gathered into batches, and settled when the broker has
-/// answered every message of them. For the session's loop alone.
+/// Records on one link: taken from the buffer, made into messages, gathered into batches, and settled when the broker
+/// has answered every message of them. For the session's loop alone.
 /// </summary>
 internal sealed class RecordFlow(ForwardContext context, Outbox outbox) : IMessageSink
 {
@@ -84,7 +84,7 @@ internal sealed class RecordFlow(ForwardContext context, Outbox outbox) : IMessa
         }
     }
 
-    /// <summary>Time until something is due here that nothing else would wake the loop for; null if there is nothing.</summary>
+    /// <summary>Time until something is due here that nothing else would wake the loop for; null for never.</summary>
     public TimeSpan? UntilNextDue()
     {
         TimeSpan? due = lines.UntilNextDue();

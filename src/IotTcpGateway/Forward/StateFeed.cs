@@ -4,8 +4,8 @@ using IotTcpGateway.Forward.Payloads;
 namespace IotTcpGateway.Forward;
 
 /// <summary>
-/// The retained topics of the devices on one link: changes first, and once per link the state of every device, because a
-/// broker that was started anew may have lost what it had retained.
+/// The retained topics of the devices on one link: changes first, and once per link the state of every device, because
+/// a broker that was started anew may have lost what it had retained.
 /// </summary>
 internal sealed class StateFeed(ForwardContext context, Outbox outbox)
 {
@@ -37,7 +37,10 @@ internal sealed class StateFeed(ForwardContext context, Outbox outbox)
             // The round passes the device over from now on: so all of it is told here, whatever half of it changed.
             if (round.Count > 0 && told.Add(change.State.DeviceId) && !change.IsForgotten)
                 change = change with { StatusChanged = true, MetaChanged = change.State.Channels is not null };
-            Queue(change.IsForgotten ? change with { StatusChanged = true, MetaChanged = true } : change, isChange: true);
+            bool all = change.IsForgotten;
+            Queue(
+                change with { StatusChanged = all || change.StatusChanged, MetaChanged = all || change.MetaChanged },
+                isChange: true);
             return true;
         }
 
@@ -47,7 +50,8 @@ internal sealed class StateFeed(ForwardContext context, Outbox outbox)
             // What was told on this link is newer than the round.
             if (!told.Add(state.DeviceId))
                 continue;
-            Queue(new DeviceNotice(state, StatusChanged: true, MetaChanged: state.Channels is not null), isChange: false);
+            bool hasMeta = state.Channels is not null;
+            Queue(new DeviceNotice(state, StatusChanged: true, MetaChanged: hasMeta), isChange: false);
             return true;
         }
 

@@ -25,7 +25,8 @@ internal readonly record struct Suspect(SuspectKind Kind, string Name);
 /// <param name="Event">What happened.</param>
 /// <param name="Oldest">Oldest unanswered request; null if everything was answered.</param>
 /// <param name="WasAlone">Whether nothing else was unanswered.</param>
-/// <param name="HasConfirmed">Whether the broker had confirmed anything on this link, be it the gateway's own status.</param>
+/// <param name="HasConfirmed">Whether the broker had confirmed anything on this link, be it the gateway's own
+/// status.</param>
 internal readonly record struct LinkEnd(LinkEvent Event, Suspect? Oldest, bool WasAlone, bool HasConfirmed)
 {
     /// <summary>Where the record lies, if the oldest is one by itself.</summary>
@@ -43,8 +44,8 @@ internal readonly record struct SuspicionState(Suspect? Who, int Losses, int Pro
 }
 
 /// <summary>
-/// Decides, from how links end, that one message brings the broker to close the link: it would block everything behind it
-/// for ever. A broker that crashes, stays silent or sends everybody away proves nothing. Pure.
+/// Decides, from how links end, that one message brings the broker to close the link: it would block everything behind
+/// it for ever. A broker that crashes, stays silent or sends everybody away proves nothing. Pure.
 /// </summary>
 internal static class Suspicion
 {

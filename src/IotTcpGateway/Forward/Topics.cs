@@ -42,7 +42,9 @@ internal sealed class Topics
     /// <summary>Matches the commands of all devices.</summary>
     public string CommandFilter { get; }
 
-    /// <summary>The data topic of a device, and of a channel if the template names it; made once. For the publishing loop alone.</summary>
+    /// <summary>
+    /// The data topic of a device, and of a channel if the template names it; made once. For the publishing loop alone.
+    /// </summary>
     public string Data(string deviceId, string? channel)
     {
         if (data.TryGetValue((deviceId, channel), out string? topic))
@@ -78,7 +80,9 @@ internal sealed class Topics
         return true;
     }
 
-    /// <summary>Whether a message may be published there; what a client names as its response topic may be anything.</summary>
+    /// <summary>
+    /// Whether a message may be published there; what a client names as its response topic may be anything.
+    /// </summary>
     public static bool IsPublishable(string? topic) =>
         !string.IsNullOrEmpty(topic) && topic.AsSpan().IndexOfAny('+', '#', '\0') < 0
         && Encoding.UTF8.GetByteCount(topic) <= TopicBytesMax;

@@ -21,6 +21,13 @@ internal sealed partial class MemoryKeeper : IDisposable
 
     public MemoryKeeper(TimeProvider time) => timer = time.CreateTimer(_ => Look(), null, StartedAfter, LookInterval);
 
+    /// <summary>Puts a cap on the managed heap: the system may have none for the process, and a leak must not take it all.</summary>
+    public static void LimitHeap(long bytes)
+    {
+        AppContext.SetData("GCHeapHardLimit", (ulong)bytes);
+        GC.RefreshMemoryLimit();
+    }
+
     /// <inheritdoc/>
     public void Dispose() => timer.Dispose();
 

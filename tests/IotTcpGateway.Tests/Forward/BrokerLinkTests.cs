@@ -8,7 +8,8 @@ namespace IotTcpGateway.Tests.Forward;
 
 public sealed class BrokerLinkTests
 {
-    // event | one broker | the first of two brokers: then broker (A, B), version, wait in s, "!" if a person must hear of it.
+    // event | one broker | the first of two brokers: then broker (A, B), version, wait in s, "!" if a person must hear
+    // of it.
     private const string FromVersion5 = """
         Unreachable      A v5 0-1          B v5 0-1
         Unanswered       A v5? 0-1         A v5? 0-1

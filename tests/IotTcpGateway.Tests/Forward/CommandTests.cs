@@ -62,7 +62,8 @@ public sealed class CommandTests
     [InlineData("reply/+/x")]
     public async Task Command_WithAResponseTopicNobodyCanPublishTo_IsAnsweredOnTheResultTopic(string responseTopic)
     {
-        // Bug: the MQTT client threw on such a topic, and the link was dropped: one command was enough to take the gateway off.
+        // Bug: the MQTT client threw on such a topic, and the link was dropped: one command was enough to take the
+        // gateway off.
         await using var broker = new ScriptedBroker();
         await using var rig = new Rig(broker);
         ScriptedLink link = await rig.StartAsync(broker);

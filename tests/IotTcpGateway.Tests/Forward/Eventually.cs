@@ -5,7 +5,8 @@ namespace IotTcpGateway.Tests.Forward;
 /// <summary>Reads from a broker's link with a guard against hanging for ever.</summary>
 internal static class Guarded
 {
-    public static Task<ReceivedPublish> NextAsync(this ScriptedLink link) => link.ReceivePublishAsync().WaitAsync(Rig.HangGuard);
+    public static Task<ReceivedPublish> NextAsync(this ScriptedLink link) =>
+        link.ReceivePublishAsync().WaitAsync(Rig.HangGuard);
 
     public static async Task<List<ReceivedPublish>> NextAsync(this ScriptedLink link, int count)
     {

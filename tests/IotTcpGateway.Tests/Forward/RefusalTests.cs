@@ -85,7 +85,8 @@ public sealed class RefusalTests
     [Fact]
     public async Task Refused_ForNowWhileOthersOfTheDeviceAreConfirmed_StillWaits()
     {
-        // Bug: any confirmation of the device freed its line, and what the broker refuses was sent to it without a pause.
+        // Bug: any confirmation of the device freed its line, and what the broker refuses was sent to it without a
+        // pause.
         await using var broker = new ScriptedBroker();
         await using var rig = new Rig(broker);
         ScriptedLink link = await rig.StartAsync(broker);
@@ -159,8 +160,8 @@ public sealed class RefusalTests
     [Fact]
     public async Task Poison_WhileNewRecordsAreConfirmedAroundIt_IsFoundAllTheSame()
     {
-        // Bug: the gateway's own status counted as a confirmation, so a link was never seen as fruitless; and a broker that
-        // confirms what came behind the poison would have hidden it for ever.
+        // Bug: the gateway's own status counted as a confirmation, so a link was never seen as fruitless; and a broker
+        // that confirms what came behind the poison would have hidden it for ever.
         await using var broker = new ScriptedBroker();
         await using var rig = new Rig(broker);
         rig.Add("poison");

@@ -56,6 +56,11 @@ internal sealed class Rig : IAsyncDisposable
 
     public TestLog Log { get; } = new();
 
+    /// <summary>What outlives a link; to be looked at while there is none.</summary>
+    public ForwardContext Context => (ForwardContext)typeof(Forwarder)
+        .GetField("context", System.Reflection.BindingFlags.NonPublic | System.Reflection.BindingFlags.Instance)!
+        .GetValue(Forwarder)!;
+
     /// <summary>What a gauge says now.</summary>
     public long Gauge(string name)
     {
@@ -89,7 +94,8 @@ internal sealed class Rig : IAsyncDisposable
         Span<byte> body = stackalloc byte[64];
         var writer = new DataWriter(body, 1_763_900_000_000_000);
         writer.Add(1, 0, value);
-        Assert.Equal(AddResult.Added, Buffer.TryAdd(stream, sequence, ChannelTable.Empty, Clock.Arrival(), body[..writer.Written]));
+        AddResult added = Buffer.TryAdd(stream, sequence, ChannelTable.Empty, Clock.Arrival(), body[..writer.Written]);
+        Assert.Equal(AddResult.Added, added);
         return sequence;
     }
 

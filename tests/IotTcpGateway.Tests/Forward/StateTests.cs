@@ -91,8 +91,8 @@ public sealed class StateTests
         foreach (int seen in new[] { 40, 100, 200 })
         {
             int records = topics.Take(seen).Count(t => t == "telemetry/gw/pump-7");
-            // At least about half, and not all: one of each in turn, states in at most a quarter of the window.
-            Assert.InRange(records, (seen / 2) - 8, seen - (seen / 10));
+            // One of each in turn.
+            Assert.InRange(records, (seen / 2) - 2, (seen / 2) + 2);
         }
     }
 
@@ -144,6 +144,30 @@ public sealed class StateTests
         Assert.Equal(1, rig.Log.Count(ForwardEvents.StateGivenUp));
         rig.Board.SetStatus(Online("d1") with { IsOnline = false, Reason = "bye" });
         Assert.Equal("telemetry/gw/d1/status", (await link.NextAsync()).Topic);
+    }
+
+    [Fact]
+    public async Task Forgotten_UnconfirmedOnTheLastLink_EmptiesBothTopicsUnlessTheDeviceIsBack()
+    {
+        await using var broker = new ScriptedBroker();
+        await using var rig = new Rig(broker);
+        rig.Board.SetStatus(Online("back"));
+        foreach (string device in new[] { "gone", "back" })
+        {
+            rig.Context.ForgottenAgain.Enqueue(new DeviceNotice(Online(device), true, true, IsForgotten: true));
+        }
+
+        ScriptedLink link = await rig.StartAsync(broker);
+        List<ReceivedPublish> messages = await link.NextAsync(3);
+        Assert.Equal(
+            ["telemetry/gw/gone/status", "telemetry/gw/gone/meta", "telemetry/gw/back/status"], messages.Select(m => m.Topic));
+        Assert.All(messages, m => Assert.True(m.IsRetained));
+        Assert.Equal([true, true, false], messages.Select(m => m.Payload.Length == 0));
+
+        // Not confirmed: told again on the next link.
+        link.Close();
+        link = await rig.AcceptAsync(broker);
+        Assert.Equal("telemetry/gw/gone/status", (await link.NextAsync()).Topic);
     }
 
     private static DeviceState Online(string device) => new(device, true, "", "1.0", "10.0.0.1", 0, null);

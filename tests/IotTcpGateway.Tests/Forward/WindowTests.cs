@@ -88,7 +88,8 @@ public sealed class WindowTests
     [Fact]
     public async Task LinkLost_RightBehindPubAcks_CountsThem()
     {
-        // Bug: PUBACKs that were read but not yet looked at when the link went were forgotten, and their messages sent again.
+        // Bug: PUBACKs that were read but not yet looked at when the link went were forgotten, and their messages sent
+        // again.
         await using var broker = new ScriptedBroker();
         await using var rig = new Rig(broker);
         AddMany(rig, 200);
