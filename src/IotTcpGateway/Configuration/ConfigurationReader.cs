@@ -13,6 +13,9 @@ internal static class ConfigurationReader
     public const string DefaultFile = "/etc/iot-tcp-gateway/gateway.json";
     public const string EnvironmentPrefix = "IOTGW__";
 
+    // Asked once, before the process puts a cap on its own heap: afterwards the collector takes that for the machine.
+    private static readonly long MachineMemoryBytes = GC.GetGCMemoryInfo().TotalAvailableMemoryBytes;
+
     /// <summary>Reads everything; all faults are gathered, not only the first.</summary>
     /// <param name="file">The main file; conf.d/*.json beside it follow in name order. Null: the default file if it exists.</param>
     /// <param name="environment">Variables, of which those with the prefix count.</param>
@@ -43,7 +46,7 @@ internal static class ConfigurationReader
         if (faults.Count == 0)
         {
             GatewayDefaults.Fill(configuration);
-            faults.AddRange(CrossRules.Check(configuration, GC.GetGCMemoryInfo().TotalAvailableMemoryBytes));
+            faults.AddRange(CrossRules.Check(configuration, MachineMemoryBytes));
             if (!Protocol.Names.IsDeviceId(System.Text.Encoding.UTF8.GetBytes(configuration.Gateway.Id)))
                 faults.Add(new ConfigurationFault("gateway.id", $"the host name \"{configuration.Gateway.Id}\" cannot be part of a topic", "set gateway.id"));
         }
