@@ -44,6 +44,9 @@ internal sealed class CursorFile(IJournalDisk disk, JournalCounters counters) : 
     /// <summary>What is synced; the cursor on disk is at least this.</summary>
     public CursorSlot Synced { get; private set; }
 
+    /// <summary>What the other slot holds, synced: what would be left if the newer one were damaged.</summary>
+    public CursorSlot SyncedBefore { get; private set; }
+
     /// <summary>Whether a slot was written since the start, so that <see cref="Synced"/> is true.</summary>
     public bool IsOpen => file is not null;
 
@@ -70,11 +73,16 @@ internal sealed class CursorFile(IJournalDisk disk, JournalCounters counters) : 
     /// <summary>Writes and syncs a slot.</summary>
     public DiskError Write(in CursorSlot slot)
     {
+        bool isNew = file is null;
         DiskError error = file is null ? Replace(slot) : Append(file, slot);
         if (!error.IsNone)
+        {
             Distrust();
-        else
-            Synced = slot;
+            return error;
+        }
+
+        SyncedBefore = isNew ? slot : Synced;
+        Synced = slot;
         return error;
     }
 

@@ -13,28 +13,24 @@ public sealed partial class RecordJournal
     /// Makes the cursor durable as it is now. It never leads: what it says was confirmed before. Without it a restart
     /// reads records again that were confirmed since the last time.
     /// </summary>
-    public DiskError CommitCursor()
-    {
-        var slot = new CursorSlot(confirmed.Through, SyncedThrough, nextId - 1);
-        if (cursorFile.IsOpen && cursorFile.Synced == slot)
-            return DiskError.None;
-        DiskError error = cursorFile.Write(slot);
-        if (!error.IsNoSpace || !reserve.Release())
-            return error;
-        // A cursor that cannot be written keeps the segments from being removed that would make room.
-        Become(JournalState.Full, error);
-        return cursorFile.Write(slot);
-    }
+    public DiskError CommitCursor() =>
+        cursorFile.IsOpen && cursorFile.Synced == SlotNow ? DiskError.None : WriteCursor();
 
     /// <summary>
-    /// Removes segments, oldest first, in which everything is settled, after the cursor that says so is durable. The
-    /// segment being written stays.
+    /// Removes segments, oldest first, in which everything is settled, after the cursor that says so is durable in both
+    /// slots: with the segments goes the proof that their ids were given. The segment being written stays.
     /// </summary>
     public DiskError Trim()
     {
         long needed = LastTrimmableId(confirmed.Through);
-        DiskError error = needed > cursorFile.Synced.Confirmed ? CommitCursor() : DiskError.None;
-        return error.IsNone ? RemoveSettled(Math.Min(needed, cursorFile.Synced.Confirmed)) : error;
+        while (needed > cursorFile.SyncedBefore.Confirmed)
+        {
+            DiskError error = WriteCursor();
+            if (!error.IsNone)
+                return error;
+        }
+
+        return RemoveSettled(needed);
     }
 
     /// <summary>
@@ -90,6 +86,18 @@ public sealed partial class RecordJournal
 
             return null;
         }
+    }
+
+    private CursorSlot SlotNow => new(confirmed.Through, SyncedThrough, nextId - 1);
+
+    private DiskError WriteCursor()
+    {
+        DiskError error = cursorFile.Write(SlotNow);
+        if (!error.IsNoSpace || !reserve.Release())
+            return error;
+        // A cursor that cannot be written keeps the segments from being removed that would make room.
+        Become(JournalState.Full, error);
+        return cursorFile.Write(SlotNow);
     }
 
     // Of the segments that may go, the last id; -1 when there is none.

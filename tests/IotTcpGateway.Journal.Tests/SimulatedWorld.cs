@@ -189,7 +189,8 @@ internal sealed class SimulatedWorld
                 acknowledged[id] = payloads[^1];
         }
 
-        highestAcknowledged = Math.Max(highestAcknowledged, through);
+        if (through >= firstIdOfLife)
+            highestAcknowledged = Math.Max(highestAcknowledged, through);
     }
 
     private void Read(RecordJournal journal, JournalReader reader)
@@ -269,7 +270,7 @@ internal sealed class SimulatedWorld
         // Without cursor and without the first header nobody knows where the journal began.
         bool isBeginningUnknown = report.Cursor == CursorState.Lost && report.DamagedHeaders + report.BrokenSegments > 0;
         for (long id = 1; id <= journal.ConfirmedThrough; id++)
-            Require(!acknowledged.ContainsKey(id) || settled.Contains(id) || isBeginningUnknown, $"the cursor leads: {id} was not confirmed");
+            Require(!acknowledged.ContainsKey(id) || settled.Contains(id) || rotten.Contains(id) || isBeginningUnknown, $"the cursor leads: {id} was not confirmed");
         var gaps = new List<IdRange>();
         List<(long Id, string Payload)> found = journal.ReadAll(journal.ConfirmedThrough + 1, gaps);
         long last = 0;
@@ -296,7 +297,8 @@ internal sealed class SimulatedWorld
         // What a start has found is as good as acknowledged, if it was read from the disk.
         foreach ((long id, string payload) in report.IsFromDisk ? found : [])
             acknowledged[id] = payload;
-        highestAcknowledged = Math.Max(highestAcknowledged, journal.SyncedThrough);
+        if (report.IsFromDisk)
+            highestAcknowledged = Math.Max(highestAcknowledged, journal.SyncedThrough);
         firstIdOfLife = journal.LastId + 1;
     }
 
