@@ -17,6 +17,7 @@ public sealed partial class RecordJournal : IDisposable
     private SegmentWriter? active;
     private ulong nextSegmentNumber = 1;
     private bool isFirstSegmentOfRun = true;
+    private bool isTakenBack;
     private bool isSavingRoom;
     private long nextId = 1;
     private long lastIdToFollow;
@@ -82,7 +83,7 @@ public sealed partial class RecordJournal : IDisposable
         ArgumentNullException.ThrowIfNull(options);
         options.Validate();
         var opened = new RecordJournal(disk, options);
-        var recovery = new Recovery(disk, options, opened.Counters, opened.cursorFile, visitor);
+        var recovery = new Recovery(disk, options, opened.Counters, opened.cursorFile, opened.pending, visitor);
         DiskError error = recovery.Run();
         report = recovery.Report;
         journal = error.IsNone ? opened : null;
@@ -103,6 +104,8 @@ public sealed partial class RecordJournal : IDisposable
             return AppendResult.TooLarge;
         if (State != JournalState.Healthy)
             return State == JournalState.Full ? AppendResult.Full : AppendResult.Failed;
+        if (isTakenBack)
+            return AppendResult.CommitFirst;
         if (BytesNeededWith(RecordHeader.TotalBytesOf(payload.Length)) > options.BytesMax)
             return AppendResult.Full;
         if (!pending.TryAdd(payload, nextId))
@@ -129,6 +132,13 @@ public sealed partial class RecordJournal : IDisposable
         {
             isSavingRoom = true;
             error = WritePending();
+        }
+
+        if (error.IsNone && isTakenBack)
+        {
+            // What follows has ids further on, and only a segment's header can say that none is missing between.
+            isTakenBack = false;
+            Seal();
         }
 
         if (!error.IsNone)
@@ -159,17 +169,20 @@ public sealed partial class RecordJournal : IDisposable
         nextSegmentNumber = recovery.NextSegmentNumber;
         nextId = recovery.NextId;
         syncedThrough = recovery.SyncedThrough;
-        lastIdToFollow = recovery.SyncedThrough;
+        isTakenBack = !pending.IsEmpty;
+        lastIdToFollow = isTakenBack ? pending.FirstId - 1 : syncedThrough;
         confirmed.Start(recovery.ConfirmedThrough);
         // Ids that were never given to a record that counts hold up nobody's cursor.
         foreach (Segment segment in segments)
             confirmed.Confirm(new IdRange(segment.FirstId - segment.SkippedIds, segment.FirstId - 1));
-        confirmed.Confirm(new IdRange(recovery.SyncedThrough + 1, recovery.NextId - 1));
+        confirmed.Confirm(new IdRange(Math.Max(recovery.SyncedThrough, pending.LastId) + 1, recovery.NextId - 1));
         // Without one a later loss of the cursor could not be told from a journal that never had one.
         if (recovery.Report.Cursor is CursorState.New or CursorState.Lost)
             recovery.Report.NoteWrite(CommitCursor());
         recovery.Report.NoteWrite(Trim());
         Recuperate();
+        if (isTakenBack)
+            recovery.Report.IsFromDisk = Commit().State != JournalState.Failed;
         recovery.Report.NoteWrite(LastError);
     }
 

@@ -5,7 +5,12 @@ namespace IotTcpGateway.Journal;
 /// directory that cannot be listed stops it.
 /// </summary>
 internal sealed class Recovery(
-    IJournalDisk disk, JournalOptions options, JournalCounters counters, CursorFile cursorFile, RecordVisitor? visitor)
+    IJournalDisk disk,
+    JournalOptions options,
+    JournalCounters counters,
+    CursorFile cursorFile,
+    PendingRecords pending,
+    RecordVisitor? visitor)
 {
     private readonly SegmentScanner scanner = new();
     private readonly BrokenCopies broken = new(disk, counters, options.BrokenBytesMax);
@@ -18,6 +23,7 @@ internal sealed class Recovery(
     private long idsPerhapsGiven;
     private long endOfTornTail;
     private bool isNewestUnreadable = true;
+    private LastCommit lastCommit;
 
     public RecoveryReport Report { get; } = new();
 
@@ -231,12 +237,29 @@ internal sealed class Recovery(
             }
 
             Report.NoteRead(scanner.ReadError);
+            if (isNewest && !Report.IsFromDisk)
+                TakeLastCommitBack(segment, file!);
+        }
+    }
+
+    // The last commit may be in the page cache alone: it goes to a new segment, as after a failed sync. Until then it can
+    // be read here.
+    private void TakeLastCommitBack(Segment segment, ISegmentFile file)
+    {
+        if (segment.LastId < segment.FirstId)
+            return;
+        scanner.Begin(file, segment.Name.Nonce, lastCommit.Start, segment.End);
+        while (scanner.Step() is ScanResult result && result != ScanResult.End)
+        {
+            if (result == ScanResult.Record)
+                pending.Restore(scanner.Payload, scanner.Header.Id);
         }
     }
 
     private void ScanRecords(int index, long bound, ISegmentFile file)
     {
         Segment segment = Segments[index];
+        lastCommit = default;
         long doubtfulCommit = -1;
         long provenCommit = -1;
         while (scanner.Step() is ScanResult result && result != ScanResult.End)
@@ -260,6 +283,8 @@ internal sealed class Recovery(
             }
 
             expectedId = Math.Max(expectedId, header.Id + 1);
+            if (lastCommit.FirstId != header.FirstIdOfCommit)
+                lastCommit = new LastCommit(header.FirstIdOfCommit, scanner.RecordStart);
             segment.Publish(header.Id, scanner.Position);
             Report.Records++;
             if (header.Id <= slot.Confirmed)
@@ -305,8 +330,9 @@ internal sealed class Recovery(
     {
         if (slot.Synced >= expectedId && Segments.Count > 0)
             AddMissing(new IdRange(expectedId, slot.Synced), Segments[^1], isProven: true);
-        SyncedThrough = Math.Max(expectedId - 1, Math.Max(slot.Synced, slot.Confirmed));
-        NextId = Math.Max(SyncedThrough, Math.Max(slot.Given, highestIdSeen)) + idsPerhapsGiven + 1;
+        long lastOnDisk = pending.IsEmpty ? expectedId - 1 : pending.FirstId - 1;
+        SyncedThrough = Math.Max(lastOnDisk, Math.Max(slot.Synced, slot.Confirmed));
+        NextId = Math.Max(Math.Max(SyncedThrough, expectedId - 1), Math.Max(slot.Given, highestIdSeen)) + idsPerhapsGiven + 1;
         Report.NextId = NextId;
         Report.ConfirmedThrough = slot.Confirmed;
     }
@@ -326,7 +352,8 @@ internal sealed class Recovery(
             Report.NoteWrite(broken.SetAside(file, bytes));
         if (brokenSegments.Count > 0)
             Report.NoteWrite(counters.CountSync(disk.SyncDirectory()));
-        if (Segments.Count > 0 && Segments[^1].FileBytes > Segments[^1].End && !isNewestUnreadable)
+        // While a part of it is to be written anew it stays as it is.
+        if (Segments.Count > 0 && Segments[^1].FileBytes > Segments[^1].End && !isNewestUnreadable && pending.IsEmpty)
             CutNewest(Segments[^1]);
     }
 
@@ -357,4 +384,6 @@ internal sealed class Recovery(
     }
 
     private static long IdsIn(long bytes) => bytes > 0 ? (bytes / RecordHeader.Bytes) + 1 : 0;
+
+    private readonly record struct LastCommit(long FirstId, long Start);
 }

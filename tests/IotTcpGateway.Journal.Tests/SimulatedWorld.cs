@@ -293,6 +293,9 @@ internal sealed class SimulatedWorld
 
         foreach (IdRange gap in gaps)
             RequireExpected(gap);
+        // Both slots rotted while there was no segment: ids begin again, of nothing that is left.
+        if (report is { Cursor: CursorState.Lost, Segments: 0 })
+            Forget();
         Require(journal.LastId + 1 > highestAcknowledged, $"{journal.LastId + 1} would be given again");
         // What a start has found is as good as acknowledged, if it was read from the disk.
         foreach ((long id, string payload) in report.IsFromDisk ? found : [])
@@ -300,6 +303,15 @@ internal sealed class SimulatedWorld
         if (report.IsFromDisk)
             highestAcknowledged = Math.Max(highestAcknowledged, journal.SyncedThrough);
         firstIdOfLife = journal.LastId + 1;
+    }
+
+    private void Forget()
+    {
+        attempted.Clear();
+        acknowledged.Clear();
+        settled.Clear();
+        rotten.Clear();
+        highestAcknowledged = 0;
     }
 
     private void RequireExpected(IdRange gap)
