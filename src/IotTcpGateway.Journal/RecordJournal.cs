@@ -239,7 +239,7 @@ public sealed partial class RecordJournal : IDisposable
             return DiskError.None;
         }
 
-        DiskError error = writer.Append(records, AllocationFor(writer, run.Bytes), out bool isShortOfRoom);
+        DiskError error = writer.Append(records, Allocation(writer.Position + run.Bytes), out bool isShortOfRoom);
         if (error.IsNone)
             error = writer.Sync();
         if (!error.IsNone)
@@ -251,14 +251,12 @@ public sealed partial class RecordJournal : IDisposable
         }
 
         isSavingRoom |= isShortOfRoom;
-        lastIdToFollow = run.LastId;
-        Volatile.Write(ref syncedThrough, run.LastId);
-        writer.Segment.Publish(run.LastId, writer.Position);
-        Counters.CountSynced(run.Records, run.PayloadBytes);
-        pending.Remove(run);
+        Acknowledge(writer, run);
         return DiskError.None;
     }
 
+    // A segment comes into being with its first commit in it: what it repeats of an older one after a failed sync is
+    // there as a whole, or the older one still counts.
     private DiskError BeginSegment()
     {
         var header = new SegmentHeader(
@@ -267,19 +265,29 @@ public sealed partial class RecordJournal : IDisposable
             pending.FirstId,
             pending.FirstId - 1 - lastIdToFollow,
             isFirstSegmentOfRun);
-        long allocate = Allocation(SegmentHeader.Bytes + Math.Min(pending.Bytes, options.SegmentBytes - SegmentHeader.Bytes));
-        DiskError error = SegmentWriter.Begin(disk, Counters, header, allocate, out SegmentWriter? writer);
+        long room = isTakenBack ? long.MaxValue : options.SegmentBytes - SegmentHeader.Bytes;
+        ReadOnlySpan<byte> records = pending.Address(header.Nonce, SegmentHeader.Bytes, room, out PendingRun run);
+        long allocate = Allocation(SegmentHeader.Bytes + run.Bytes);
+        DiskError error = SegmentWriter.Begin(disk, Counters, header, records, allocate, out SegmentWriter? writer);
         isSavingRoom |= error.IsNoSpace;
         if (!error.IsNone)
             return error;
         active = writer;
         isFirstSegmentOfRun = false;
+        Acknowledge(writer!, run);
         lock (segmentsSync)
             segments.Add(writer!.Segment);
         return DiskError.None;
     }
 
-    private long AllocationFor(SegmentWriter writer, int runBytes) => Allocation(writer.Position + runBytes);
+    private void Acknowledge(SegmentWriter writer, in PendingRun run)
+    {
+        lastIdToFollow = run.LastId;
+        Volatile.Write(ref syncedThrough, run.LastId);
+        writer.Segment.Publish(run.LastId, writer.Position);
+        Counters.CountSynced(run.Records, run.PayloadBytes);
+        pending.Remove(run);
+    }
 
     private long Allocation(long needed)
     {

@@ -297,6 +297,9 @@ internal sealed class Recovery(
     // Whether anything was written after this commit by the process that wrote it, which it did only once it was synced.
     private bool IsCommitProven(int index, RecordHeader header, ISegmentFile file)
     {
+        // The first one came into being with its segment.
+        if (header.FirstIdOfCommit == Segments[index].FirstId && !Segments[index].IsHeaderLost)
+            return true;
         if (index + 1 < Segments.Count && !Segments[index + 1].IsFirstOfRun)
             return true;
         commitScanner ??= new SegmentScanner();

@@ -6,7 +6,7 @@ internal sealed class SegmentWriter : IDisposable
     private readonly ISegmentFile file;
     private readonly JournalCounters counters;
     private readonly SegmentName name;
-    private long position = SegmentHeader.Bytes;
+    private long position;
 
     private SegmentWriter(Segment segment, ISegmentFile file, JournalCounters counters)
     {
@@ -24,11 +24,16 @@ internal sealed class SegmentWriter : IDisposable
     public long Position => position;
 
     /// <summary>
-    /// Makes a segment durable before any record is written to it: header and zeros under another name, sync, rename,
-    /// sync of the directory.
+    /// Makes a segment with its first commit, whole or not at all: header, records and zeros under another name, sync,
+    /// rename, sync of the directory.
     /// </summary>
     public static DiskError Begin(
-        IJournalDisk disk, JournalCounters counters, in SegmentHeader header, long allocateBytes, out SegmentWriter? writer)
+        IJournalDisk disk,
+        JournalCounters counters,
+        in SegmentHeader header,
+        ReadOnlySpan<byte> records,
+        long allocateBytes,
+        out SegmentWriter? writer)
     {
         writer = null;
         var name = new SegmentName(header.Number, header.Nonce);
@@ -37,7 +42,7 @@ internal sealed class SegmentWriter : IDisposable
         DiskError error = disk.Open(temporary, FileOpening.Create, out ISegmentFile? file);
         if (!error.IsNone)
             return error;
-        error = Fill(file!, counters, header, allocateBytes);
+        error = Fill(file!, counters, header, records, allocateBytes);
         bool isRenamed = false;
         if (error.IsNone)
             error = disk.Rename(temporary, segment.FileName);
@@ -50,14 +55,14 @@ internal sealed class SegmentWriter : IDisposable
         if (!error.IsNone)
         {
             file!.Dispose();
-            // Only a tidy up: an empty segment left behind is removed at the next start.
+            // Only a tidy up: its records are not acknowledged, and will be written under the same ids elsewhere.
             _ = disk.Unlink(isRenamed ? segment.FileName : temporary);
             return error;
         }
 
-        segment.FileBytes = Math.Max(allocateBytes, SegmentHeader.Bytes);
+        writer = new SegmentWriter(segment, file!, counters) { position = SegmentHeader.Bytes + records.Length };
+        segment.FileBytes = Math.Max(allocateBytes, writer.position);
         counters.CountSegment();
-        writer = new SegmentWriter(segment, file!, counters);
         return DiskError.None;
     }
 
@@ -94,7 +99,11 @@ internal sealed class SegmentWriter : IDisposable
     public void Dispose() => file.Dispose();
 
     private static DiskError Fill(
-        ISegmentFile file, JournalCounters counters, in SegmentHeader header, long allocateBytes)
+        ISegmentFile file,
+        JournalCounters counters,
+        in SegmentHeader header,
+        ReadOnlySpan<byte> records,
+        long allocateBytes)
     {
         Span<byte> bytes = stackalloc byte[SegmentHeader.Bytes];
         header.Write(bytes);
@@ -102,7 +111,11 @@ internal sealed class SegmentWriter : IDisposable
         if (!error.IsNone)
             return error;
         counters.CountOther(bytes.Length);
-        error = Zeros.Write(file, counters, bytes.Length, allocateBytes);
+        error = file.Write(bytes.Length, records);
+        if (!error.IsNone)
+            return error;
+        counters.CountRecordBytes(records.Length);
+        error = Zeros.Write(file, counters, bytes.Length + records.Length, allocateBytes);
         return error.IsNone ? counters.CountSync(file.Sync()) : error;
     }
 }

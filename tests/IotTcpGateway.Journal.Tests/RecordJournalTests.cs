@@ -106,7 +106,7 @@ public class RecordJournalTests
     }
 
     [Fact]
-    public void Commit_NewSegment_IsNamedDurablyBeforeARecordIsInIt()
+    public void Commit_NewSegment_IsSyncedAndNamedDurablyBeforeItIsAcknowledged()
     {
         using RecordJournal journal = Rig.Open(disk);
         disk.Log.Clear();
@@ -114,8 +114,8 @@ public class RecordJournalTests
         string segment = disk.Names.Single(n => n.EndsWith(SegmentName.Suffix, StringComparison.Ordinal));
         Assert.Equal(
             [
-                $"Open {segment}.tmp", $"Write {segment}.tmp", $"Write {segment}.tmp", $"Sync {segment}.tmp",
-                $"Rename {segment}.tmp {segment}", "SyncDirectory ", $"Write {segment}.tmp", $"Sync {segment}.tmp",
+                $"Open {segment}.tmp", $"Write {segment}.tmp", $"Write {segment}.tmp", $"Write {segment}.tmp",
+                $"Sync {segment}.tmp", $"Rename {segment}.tmp {segment}", "SyncDirectory ",
             ],
             disk.Log);
     }
