@@ -269,10 +269,10 @@ internal sealed class SimulatedWorld
     {
         // Without cursor and without the first header nobody knows where the journal began.
         bool isBeginningUnknown = report.Cursor == CursorState.Lost && report.DamagedHeaders + report.BrokenSegments > 0;
-        for (long id = 1; id <= journal.ConfirmedThrough; id++)
+        for (long id = 1; id <= report.ConfirmedThrough; id++)
             Require(!acknowledged.ContainsKey(id) || settled.Contains(id) || rotten.Contains(id) || isBeginningUnknown, $"the cursor leads: {id} was not confirmed");
         var gaps = new List<IdRange>();
-        List<(long Id, string Payload)> found = journal.ReadAll(journal.ConfirmedThrough + 1, gaps);
+        List<(long Id, string Payload)> found = journal.ReadAll(report.ConfirmedThrough + 1, gaps);
         long last = 0;
         foreach ((long id, string payload) in found)
         {
@@ -285,7 +285,7 @@ internal sealed class SimulatedWorld
         var ids = found.Select(f => f.Id).ToHashSet();
         foreach (long id in acknowledged.Keys)
         {
-            if (id <= journal.ConfirmedThrough || ids.Contains(id))
+            if (id <= report.ConfirmedThrough || ids.Contains(id))
                 continue;
             Require(trouble.HasFlag(Trouble.BitRot), $"{id} was acknowledged and is lost");
             rotten.Add(id);
