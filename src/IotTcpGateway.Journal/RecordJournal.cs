@@ -214,6 +214,14 @@ public sealed partial class RecordJournal : IDisposable
     // One failure is answered by a new segment; a second one is the caller's.
     private DiskError WritePending()
     {
+        if (isTakenBack)
+        {
+            // With a newer segment nobody would look at the torn tail of the older one any more and skip its ids.
+            DiskError promised = CommitCursor();
+            if (!promised.IsNone)
+                return promised;
+        }
+
         bool hasFailed = false;
         while (!pending.IsEmpty)
         {
