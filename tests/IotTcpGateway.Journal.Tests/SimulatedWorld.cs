@@ -33,6 +33,8 @@ internal sealed class SimulatedWorld
     private readonly HashSet<long> settled = [];
     private readonly HashSet<long> rotten = [];
     private long highestAcknowledged;
+    // A start that was cut short has perhaps cut a rotten tail, and nobody was told.
+    private bool hasRottedUnseen;
     private long firstIdOfLife = 1;
     private int life;
 
@@ -270,7 +272,7 @@ internal sealed class SimulatedWorld
         // Without cursor and without the first header nobody knows where the journal began.
         bool isBeginningUnknown = report.Cursor == CursorState.Lost && report.DamagedHeaders + report.BrokenSegments > 0;
         for (long id = 1; id <= report.ConfirmedThrough; id++)
-            Require(!acknowledged.ContainsKey(id) || settled.Contains(id) || rotten.Contains(id) || isBeginningUnknown, $"the cursor leads: {id} was not confirmed");
+            Require(!acknowledged.ContainsKey(id) || settled.Contains(id) || rotten.Contains(id) || isBeginningUnknown || hasRottedUnseen, $"the cursor leads: {id} was not confirmed");
         var gaps = new List<IdRange>();
         List<(long Id, string Payload)> found = journal.ReadAll(report.ConfirmedThrough + 1, gaps);
         long last = 0;
@@ -303,6 +305,7 @@ internal sealed class SimulatedWorld
         if (report.IsFromDisk)
             highestAcknowledged = Math.Max(highestAcknowledged, journal.SyncedThrough);
         firstIdOfLife = journal.LastId + 1;
+        hasRottedUnseen = false;
     }
 
     private void Forget()
@@ -331,6 +334,7 @@ internal sealed class SimulatedWorld
         byte[] bytes = disk[name];
         if (bytes.Length == 0)
             return;
+        hasRottedUnseen = true;
         int flips = random.Next(1, 4);
         for (int i = 0; i < flips; i++)
             bytes[random.Next(bytes.Length)] ^= (byte)(1 << random.Next(8));
