@@ -135,6 +135,32 @@ public class FaultTests
     }
 
     [Fact]
+    public void Open_NewestCannotBeSyncedOrReadAnew_WritesItsLastCommitAgain()
+    {
+        for (int seed = 1; seed <= 20; seed++)
+        {
+            var disk = new SimulatedDisk(new Random(seed));
+            RecordJournal killed = Rig.Open(disk);
+            killed.AppendAll(3);
+            killed.Append("in the page cache");
+            disk.Fault = (operation, _) => operation == DiskOperation.Sync ? throw new PowerCutException() : 0;
+            Assert.Throws<PowerCutException>(() => killed.Commit());
+            disk.Kill();
+
+            int failures = 0;
+            disk.Fault = (operation, _) => operation is DiskOperation.Sync or DiskOperation.DropCache && failures++ < 2
+                ? DiskError.InputOutput
+                : 0;
+            using RecordJournal journal = Rig.Open(disk, Rig.SmallOptions(), out RecoveryReport report);
+            Assert.True(report.IsFromDisk);
+            Assert.Equal(4, journal.SyncedThrough);
+            disk.CutPower();
+            using RecordJournal last = Rig.Open(disk);
+            Assert.Equal([1, 2, 3, 4], last.ReadAll().Select(r => r.Id));
+        }
+    }
+
+    [Fact]
     public void CommitCursor_SyncFails_NextOneIsANewFile()
     {
         var disk = new SimulatedDisk(new Random(1));

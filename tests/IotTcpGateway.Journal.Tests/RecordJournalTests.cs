@@ -105,6 +105,44 @@ public class RecordJournalTests
         Assert.Equal(200, journal.ReadAll(151)[^1].Id);
     }
 
+    [Theory]
+    [InlineData(0)]
+    [InlineData(4096)]
+    public void Trim_OneCursorSlotDamagedAfterwards_GivesNoIdAgain(int slot)
+    {
+        using (RecordJournal journal = Rig.Open(disk))
+        {
+            journal.AppendAll(200);
+            journal.Confirm(1);
+            journal.CommitCursor();
+            journal.GiveUpThrough(200);
+            journal.DropOldest(out _);
+        }
+
+        Rig.Open(disk).Dispose(); // removes the last one
+        Assert.DoesNotContain(disk.Names, n => n.EndsWith(SegmentName.Suffix, StringComparison.Ordinal));
+        byte[] cursor = disk["cursor"];
+        cursor[slot + 24] ^= 1;
+        disk["cursor"] = cursor;
+        using RecordJournal again = Rig.Open(disk, Rig.SmallOptions(), out RecoveryReport report);
+        Assert.Equal(CursorState.OneSlotDamaged, report.Cursor);
+        Assert.Equal(201, report.NextId);
+        Assert.Equal(200, report.ConfirmedThrough);
+    }
+
+    [Fact]
+    public void Trim_LaterInTheSameRun_WritesBothSlots()
+    {
+        using RecordJournal journal = Rig.Open(disk);
+        journal.AppendAll(200);
+        journal.CommitCursor();
+        journal.GiveUpThrough(200);
+        journal.Trim();
+        byte[] cursor = disk["cursor"];
+        Assert.Equal(200, BitConverter.ToInt64(cursor, 24));
+        Assert.Equal(200, BitConverter.ToInt64(cursor, 4096 + 24));
+    }
+
     [Fact]
     public void Commit_NewSegment_IsSyncedAndNamedDurablyBeforeItIsAcknowledged()
     {
