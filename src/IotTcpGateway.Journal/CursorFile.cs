@@ -25,8 +25,8 @@ public enum CursorState
 }
 
 /// <summary>
-/// Two slots, written by turns, so that a torn write leaves the other. After a failed sync the file is no proof any more
-/// and a new one takes its place.
+/// Two slots, written by turns, so that a torn write leaves the other. After a failed sync the file is no proof any
+/// more and a new one takes its place.
 /// </summary>
 internal sealed class CursorFile(IJournalDisk disk, JournalCounters counters) : IDisposable
 {

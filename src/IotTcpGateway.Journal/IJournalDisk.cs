@@ -13,7 +13,9 @@ public enum FileOpening
     Create,
 }
 
-/// <summary>The one directory in which a journal lives; the seam between the journal and the operating system.</summary>
+/// <summary>
+/// The one directory in which a journal lives; the seam between the journal and the operating system.
+/// </summary>
 public interface IJournalDisk
 {
     /// <summary>Adds the names of all regular files.</summary>
@@ -22,7 +24,9 @@ public interface IJournalDisk
     /// <summary>Opens a file; <paramref name="file"/> is null when it failed.</summary>
     DiskError Open(string name, FileOpening opening, out ISegmentFile? file);
 
-    /// <summary>Renames a file over whatever has the new name. Durable only after <see cref="SyncDirectory"/>.</summary>
+    /// <summary>
+    /// Renames a file over whatever has the new name. Durable only after <see cref="SyncDirectory"/>.
+    /// </summary>
     DiskError Rename(string from, string to);
 
     /// <summary>Removes a file; open ones can still be read. Durable only after <see cref="SyncDirectory"/>.</summary>
@@ -50,7 +54,9 @@ public interface ISegmentFile : IDisposable
     /// <summary>Cuts the file.</summary>
     DiskError SetLength(long bytes);
 
-    /// <summary>Makes what was written durable. After a failure nothing that is unsynced may be believed, ever.</summary>
+    /// <summary>
+    /// Makes what was written durable. After a failure nothing that is unsynced may be believed, ever.
+    /// </summary>
     DiskError Sync();
 
     /// <summary>Asks the system to forget cached pages, so that what is read next comes from the disk.</summary>

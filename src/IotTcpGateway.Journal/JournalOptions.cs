@@ -2,13 +2,17 @@ using System.Security.Cryptography;
 
 namespace IotTcpGateway.Journal;
 
-/// <summary>The sizes of a journal. Other sizes than at the last start are fine: what is on disk stays readable.</summary>
+/// <summary>
+/// The sizes of a journal. Other sizes than at the last start are fine: what is on disk stays readable.
+/// </summary>
 public sealed class JournalOptions
 {
     /// <summary>The largest <see cref="SegmentBytes"/>.</summary>
     public const int SegmentBytesMax = 256 * 1024 * 1024;
 
-    /// <summary>Bytes that all segments together may have; a hard cap. Cursor, reserve and broken copies come beside it.</summary>
+    /// <summary>
+    /// Bytes that all segments together may have; a hard cap. Cursor, reserve and broken copies come beside it.
+    /// </summary>
     public long BytesMax { get; set; } = 256 * 1024 * 1024;
 
     /// <summary>Bytes of a segment, the unit in which room is freed.</summary>

@@ -1,8 +1,8 @@
 namespace IotTcpGateway.Journal;
 
 /// <summary>
-/// Reads the synced records of a journal in the order of their ids. Damage is stepped over; what is missing is told as a
-/// gap before the record that follows it. Holds a fixed buffer of 256 KiB.
+/// Reads the synced records of a journal in the order of their ids. Damage is stepped over; what is missing is told as
+/// a gap before the record that follows it. Holds a fixed buffer of 256 KiB.
 /// </summary>
 public sealed class JournalReader : IDisposable
 {
@@ -20,7 +20,10 @@ public sealed class JournalReader : IDisposable
         expectedId = Math.Max(fromId, 1);
     }
 
-    /// <summary>What is missing, after <see cref="ReadResult.Gap"/>. Settle it with <see cref="RecordJournal.Confirm(IdRange)"/>.</summary>
+    /// <summary>
+    /// What is missing, after <see cref="ReadResult.Gap"/>. Settle it with <see
+    /// cref="RecordJournal.Confirm(IdRange)"/>.
+    /// </summary>
     public IdRange Gap { get; private set; }
 
     /// <summary>The last read that failed. After EIO its records were passed over and count as a gap.</summary>

@@ -6,10 +6,14 @@ public enum JournalState
     /// <summary>Everything.</summary>
     Healthy,
 
-    /// <summary>The disk is full. What was taken is synced, with the help of the reserve; nothing more is taken.</summary>
+    /// <summary>
+    /// The disk is full. What was taken is synced, with the help of the reserve; nothing more is taken.
+    /// </summary>
     Full,
 
-    /// <summary>The disk refuses. What was taken and is not synced is kept in memory, and every commit tries again.</summary>
+    /// <summary>
+    /// The disk refuses. What was taken and is not synced is kept in memory, and every commit tries again.
+    /// </summary>
     Failed,
 }
 
@@ -34,7 +38,8 @@ public enum AppendResult
 
 /// <summary>The outcome of <see cref="RecordJournal.Commit"/>.</summary>
 /// <param name="State">What the journal can do now.</param>
-/// <param name="SyncedThrough">Every record up to this id, as far as it is not damaged, would survive a power cut.</param>
+/// <param name="SyncedThrough">Every record up to this id, as far as it is not damaged, would survive a power
+/// cut.</param>
 /// <param name="Error">The last thing that the disk refused; none when the state is Healthy.</param>
 public readonly record struct CommitResult(JournalState State, long SyncedThrough, DiskError Error);
 
@@ -50,6 +55,8 @@ public enum ReadResult
     /// <summary>There is no further synced record for now.</summary>
     End,
 
-    /// <summary>The next segment cannot be opened at present: <see cref="JournalReader.ReadError"/> says why; try again.</summary>
+    /// <summary>
+    /// The next segment cannot be opened at present: <see cref="JournalReader.ReadError"/> says why; try again.
+    /// </summary>
     Failed,
 }

@@ -1,8 +1,8 @@
 namespace IotTcpGateway.Journal;
 
 /// <summary>
-/// A segmented log of opaque records. One thread writes (append, commit, cursor, trim, give up); readers run beside it on
-/// a thread each; <see cref="Confirm(long)"/> and the properties may be used from anywhere.
+/// A segmented log of opaque records. One thread writes (append, commit, cursor, trim, give up); readers run beside it
+/// on a thread each; <see cref="Confirm(long)"/> and the properties may be used from anywhere.
 /// </summary>
 public sealed partial class RecordJournal : IDisposable
 {
@@ -94,7 +94,9 @@ public sealed partial class RecordJournal : IDisposable
         return error;
     }
 
-    /// <summary>Takes a record into memory, under an id that no other record of this journal had or will have.</summary>
+    /// <summary>
+    /// Takes a record into memory, under an id that no other record of this journal had or will have.
+    /// </summary>
     /// <param name="payload">What to keep.</param>
     /// <param name="id">The id, when it is appended.</param>
     public AppendResult TryAppend(ReadOnlySpan<byte> payload, out long id)

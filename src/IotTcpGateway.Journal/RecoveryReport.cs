@@ -52,8 +52,8 @@ public sealed class RecoveryReport
     public long UnconfirmedRecords { get; internal set; }
 
     /// <summary>
-    /// Whether what was found would survive a power cut. False when the newest segment could not be synced and read anew:
-    /// its last commit may be in the page cache alone.
+    /// Whether what was found would survive a power cut. False when the newest segment could not be synced and read
+    /// anew: its last commit may be in the page cache alone.
     /// </summary>
     public bool IsFromDisk { get; internal set; } = true;
 
@@ -93,11 +93,14 @@ public sealed class RecoveryReport
     /// <summary>The first failed read: what it would have read counts as damaged.</summary>
     public DiskError ReadError { get; internal set; }
 
-    /// <summary>The first failed change of the disk: the journal is open, but what should have been tidied is not.</summary>
+    /// <summary>
+    /// The first failed change of the disk: the journal is open, but what should have been tidied is not.
+    /// </summary>
     public DiskError WriteError { get; internal set; }
 
     /// <summary>Whether there is nothing an operator would want to know.</summary>
-    public bool IsClean => IsFromDisk && MissingRecords == 0 && TornBytes == 0 && DamagedHeaders == 0 && BrokenSegments == 0
+    public bool IsClean => IsFromDisk && MissingRecords == 0 && TornBytes == 0
+        && DamagedHeaders == 0 && BrokenSegments == 0
         && UnreadableSegments == 0 && AlienFiles == 0 && ReadError.IsNone && WriteError.IsNone
         && Cursor is CursorState.New or CursorState.Whole;
 

@@ -19,7 +19,8 @@ internal enum SegmentHeaderKind
 /// <summary>The first 64 bytes of a segment.</summary>
 /// <param name="Number">Orders the segments.</param>
 /// <param name="Nonce">Random; every checksum in the segment is bound to it.</param>
-/// <param name="FirstId">Id of its first record; records with this id or a higher one in older segments do not count.</param>
+/// <param name="FirstId">Id of its first record; records with this id or a higher one in older segments do not
+/// count.</param>
 /// <param name="SkippedIds">How many ids before the first were never given to a record that counts.</param>
 /// <param name="IsFirstOfRun">Begun by a start of the program, which proves nothing of the segment before it.</param>
 internal readonly record struct SegmentHeader(

@@ -28,7 +28,8 @@ internal readonly record struct SegmentName(ulong Number, ulong Nonce) : ICompar
     public int CompareTo(SegmentName other) =>
         Number == other.Number ? Nonce.CompareTo(other.Nonce) : Number.CompareTo(other.Number);
 
-    public override string ToString() => string.Create(CultureInfo.InvariantCulture, $"{Number:x16}-{Nonce:x16}{Suffix}");
+    public override string ToString() =>
+        string.Create(CultureInfo.InvariantCulture, $"{Number:x16}-{Nonce:x16}{Suffix}");
 
     private static bool TryParseHex(ReadOnlySpan<char> digits, out ulong value) =>
         ulong.TryParse(digits, NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture, out value);

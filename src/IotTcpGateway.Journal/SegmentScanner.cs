@@ -87,7 +87,9 @@ internal sealed class SegmentScanner
         return ScanResult.End;
     }
 
-    /// <summary>Where the last byte that is not zero ends, from a place on; the place itself when all are zero.</summary>
+    /// <summary>
+    /// Where the last byte that is not zero ends, from a place on; the place itself when all are zero.
+    /// </summary>
     public long FindEndOfData(long from)
     {
         long end = from;
