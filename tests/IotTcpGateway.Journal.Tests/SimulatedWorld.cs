@@ -272,7 +272,13 @@ internal sealed class SimulatedWorld
         // Without cursor and without the first header nobody knows where the journal began.
         bool isBeginningUnknown = report.Cursor == CursorState.Lost && report.DamagedHeaders + report.BrokenSegments > 0;
         for (long id = 1; id <= report.ConfirmedThrough; id++)
-            Require(!acknowledged.ContainsKey(id) || settled.Contains(id) || rotten.Contains(id) || isBeginningUnknown || hasRottedUnseen, $"the cursor leads: {id} was not confirmed");
+        {
+            if (!acknowledged.ContainsKey(id) || settled.Contains(id) || rotten.Contains(id))
+                continue;
+            Require(isBeginningUnknown || hasRottedUnseen, $"the cursor leads: {id} was not confirmed");
+            rotten.Add(id);
+        }
+
         var gaps = new List<IdRange>();
         List<(long Id, string Payload)> found = journal.ReadAll(report.ConfirmedThrough + 1, gaps);
         long last = 0;
