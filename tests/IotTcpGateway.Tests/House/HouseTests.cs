@@ -67,6 +67,7 @@ public partial class HouseTests
 
     [Theory]
     [InlineData("src/IotTcpGateway.Protocol", "IotTcpGateway.Protocol")]
+    [InlineData("src/IotTcpGateway.Journal", "IotTcpGateway.Journal")]
     [InlineData("src/IotTcpGateway.DeviceClient", "IotTcpGateway.DeviceClient|IotTcpGateway.Protocol")]
     public void Libraries_UseOnlyWhomTheyMay(string folder, string allowed)
     {
