@@ -42,6 +42,14 @@ class KeyFile(BlackBox):
         for beside in self.file.parent.iterdir():
             self.assertEqual(beside.stat().st_mode & 0o077, 0, beside)
 
+    @unittest.skipUnless(os.geteuid() == 0, "only root can add for another user")
+    def test_root_adds_for_the_user_whose_folder_it_is(self):
+        self.file.parent.mkdir()
+        os.chown(self.file.parent, 12345, 23456)
+        self.assertEqual(self.device("add", "pump-7").returncode, 0)
+        for beside in self.file.parent.iterdir():
+            self.assertEqual((beside.stat().st_uid, beside.stat().st_gid), (12345, 23456), beside)
+
     def test_change_makes_an_open_file_the_owners_alone_again(self):
         self.device("add", "pump-7")
         self.file.chmod(0o644)

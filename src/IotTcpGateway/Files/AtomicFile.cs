@@ -64,7 +64,9 @@ internal static partial class AtomicFile
             throw new IOException($"{path} cannot be synced: {Why()}");
     }
 
-    private static unsafe void TakeOwnerOf(string model, string path)
+    /// <summary>Gives a file the owner and group of another, or of a directory; only root can, for others it is theirs.</summary>
+    /// <exception cref="IOException">It cannot be done.</exception>
+    public static unsafe void TakeOwnerOf(string model, string path)
     {
         // statx(2): stx_uid and stx_gid at bytes 20 and 24 of a 256-byte structure, on every architecture.
         byte* status = stackalloc byte[256];

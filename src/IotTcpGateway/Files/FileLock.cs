@@ -22,6 +22,8 @@ internal static partial class FileLock
         if (descriptor < 0)
             throw new IOException($"{path} cannot be opened: {Why()}");
         var file = new SafeFileHandle(descriptor, ownsHandle: true);
+        // Made by root, it must not keep out the service's user, whose directory this is.
+        AtomicFile.TakeOwnerOf(Path.GetDirectoryName(Path.GetFullPath(path))!, path);
         while (Lock(file, Exclusive) != 0)
         {
             if (Marshal.GetLastPInvokeError() == Interrupted)
