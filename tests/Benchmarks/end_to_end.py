@@ -4,9 +4,25 @@ devices. Load (iotgw simulate), gateway, broker (mosquitto) and consumer (mosqui
 
     tests/Benchmarks/end_to_end.py [--binary PATH] [--quick]
 """
-import argparse, json, os, platform, re, resource, shutil, signal, socket, statistics, subprocess, sys, tempfile, time
+import argparse, atexit, json, os, platform, re, resource, shutil, signal, socket, statistics, subprocess, sys, tempfile, time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+
+started = []
+
+
+@atexit.register
+def end_all():
+    """Whatever ends the measurement, nothing of it stays behind."""
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+
+
+def run(*arguments, **options):
+    started.append(subprocess.Popen(*arguments, **options))
+    return started[-1]
 
 
 def free_port():
@@ -39,10 +55,10 @@ class Broker:
             config.write(f"listener {self.port} 127.0.0.1\nallow_anonymous true\nmax_queued_messages 0\n"
                          "max_inflight_messages 1000\nset_tcp_nodelay true\n")
         server = shutil.which("mosquitto") or "/usr/sbin/mosquitto"
-        self.server = subprocess.Popen([server, "-c", path], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.server = run([server, "-c", path], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         await_true("mosquitto", lambda: can_connect(self.port))
         # -F %l: only the length of each payload, so that the consumer costs little.
-        self.consumer = subprocess.Popen(["mosquitto_sub", "-p", str(self.port), "-q", "1", "-t", "telemetry/bench/+", "-F", "%l"],
+        self.consumer = run(["mosquitto_sub", "-p", str(self.port), "-q", "1", "-t", "telemetry/bench/+", "-F", "%l"],
                                          stdout=open(self.out, "w"))
         time.sleep(0.3)
 
@@ -65,7 +81,7 @@ class Gateway:
         notify.settimeout(20)
         self.keys = os.path.join(folder, "devices.json")
         since = time.monotonic()
-        self.process = subprocess.Popen(
+        self.process = run(
             [binary, "run", "--socket", os.path.join(folder, f"control-{self.port}"),
              "--set", "gateway.id=bench", "--set", "gateway.trustClock=true", "--set", f"devices.file={self.keys}",
              "--set", f"mqtt.brokers=mqtt://127.0.0.1:{broker.port}", "--set", f"http.endpoint=127.0.0.1:{self.http}",
@@ -102,7 +118,7 @@ class Gateway:
 
 
 def simulate(binary, gateway, *options, wait=True):
-    process = subprocess.Popen([binary, "simulate", "--to", f"127.0.0.1:{gateway.port}", "--keys", gateway.keys, "--make-keys",
+    process = run([binary, "simulate", "--to", f"127.0.0.1:{gateway.port}", "--keys", gateway.keys, "--make-keys",
                                 "--json", *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     return finish(process) if wait else process
 
