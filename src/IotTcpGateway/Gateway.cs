@@ -43,6 +43,11 @@ internal sealed partial class Gateway : IAsyncDisposable
         metrics = new MetricsRegistry(meter);
         latency = new LatencyWindow(() => metrics.HistogramOf("iotgw_frame_safe_seconds"), time);
         var commands = new CommandBoard();
+        meter.CreateObservableCounter(
+            "iotgw_command_answers_dropped_total",
+            () => commands.AnswersDropped,
+            null,
+            "Answers to commands given up because too many waited for the broker.");
         clock = new GatewayClock(time, configuration.Gateway.TrustClock ? () => true : isClockSynchronised);
         buffer = new RecordBuffer(configuration.Buffer, time, meter);
         keys = new KeyRing(configuration.Devices.File, time, logger);

@@ -2,6 +2,8 @@ using System.Collections.Concurrent;
 using System.Text;
 using System.Threading.Channels;
 
+using IotTcpGateway.Protocol;
+
 namespace IotTcpGateway.Commands;
 
 /// <summary>A command from the broker, and where its answer goes.</summary>
@@ -33,10 +35,8 @@ internal interface ICommandReceiver
 /// <summary>Where a command from the broker meets the session or output that answers it.</summary>
 internal sealed class CommandBoard
 {
-    /// <summary>Bytes that name and payload may take in a COMMAND frame.</summary>
-    public const int NameAndPayloadBytesMax = 512 - 3;
-
-    // A RESULT carries at most 16 KiB, so what waits here takes at most 4 MiB.
+    // A RESULT carries at most 16 KiB, and a request came in a packet of at most mqtt.maxInboundPacket (64 KiB unless
+    // configured): what waits here takes at most 20 MiB then, and in practice next to nothing.
     private const int AnswersMax = 256;
     private const int NameBytesMax = byte.MaxValue;
 
@@ -91,8 +91,8 @@ internal sealed class CommandBoard
         int nameBytes = Encoding.UTF8.GetByteCount(request.Name);
         if (nameBytes is 0 or > NameBytesMax)
             return $"the name is not of 1 to {NameBytesMax} bytes";
-        return nameBytes + request.Payload.Length > NameAndPayloadBytesMax
-            ? $"name and payload are over {NameAndPayloadBytesMax} bytes"
+        return nameBytes + request.Payload.Length > Command.NameAndPayloadBytesMax
+            ? $"name and payload are over {Command.NameAndPayloadBytesMax} bytes"
             : null;
     }
 }

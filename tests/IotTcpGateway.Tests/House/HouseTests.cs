@@ -11,7 +11,7 @@ public partial class HouseTests
     private static readonly Dictionary<string, string[]> Allowed = new()
     {
         ["Buffer"] = ["Protocol"],
-        ["Commands"] = [],
+        ["Commands"] = ["Protocol"],
         ["Configuration"] = ["Buffer", "Forward", "Health", "Ingest", "Protocol"],
         ["Demo"] = ["Configuration", "DeviceClient", "Health", "Ingest", "Keys", "Protocol"],
         ["Files"] = [],
