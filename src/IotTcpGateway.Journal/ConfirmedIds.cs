@@ -31,6 +31,12 @@ internal sealed class ConfirmedIds
         }
     }
 
+    public bool IsConfirmed(long id)
+    {
+        lock (sync)
+            return id <= through || IsMarked(id) || EndOfRangeAt(id) is not null;
+    }
+
     /// <summary>Settles a range that may be long, at the cost of an entry in a list instead of its bits.</summary>
     public void Confirm(IdRange range)
     {

@@ -111,7 +111,7 @@ public sealed class JournalReader : IDisposable
             }
 
             expectedId = id + 1;
-            record = new JournalRecord(id, scanner.Payload, isDoubtful: false);
+            record = new JournalRecord(id, scanner.Payload);
             return ReadResult.Record;
         }
 

@@ -71,7 +71,7 @@ public sealed partial class RecordJournal : IDisposable
     /// <param name="options">Sizes.</param>
     /// <param name="journal">The journal, or null when the directory cannot be listed.</param>
     /// <param name="report">What was found.</param>
-    /// <param name="visitor">Is shown every unconfirmed record, from the oldest.</param>
+    /// <param name="visitor">Is shown every whole record, from the oldest.</param>
     public static DiskError Open(
         IJournalDisk disk,
         JournalOptions options,

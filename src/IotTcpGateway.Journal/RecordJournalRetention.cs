@@ -9,6 +9,17 @@ public sealed partial class RecordJournal
     /// <summary>Settles a range, such as the gap that a reader met; from any thread.</summary>
     public void Confirm(IdRange ids) => confirmed.Confirm(ids);
 
+    /// <summary>Whether a record is settled; from any thread.</summary>
+    public bool IsConfirmed(long id) => confirmed.IsConfirmed(id);
+
+    /// <summary>
+    /// The ids of the oldest segment, which <see cref="DropOldest"/> would give up; empty when there is none. For the
+    /// writing thread.
+    /// </summary>
+    public IdRange OldestSegment => segments.Count == 0
+        ? new IdRange(1, 0)
+        : new IdRange(segments[0].FirstId, segments[0].LastId);
+
     /// <summary>
     /// Makes the cursor durable as it is now. It never leads: what it says was confirmed before. Without it a restart
     /// reads records again that were confirmed since the last time.

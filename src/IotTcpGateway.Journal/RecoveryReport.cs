@@ -3,11 +3,12 @@ namespace IotTcpGateway.Journal;
 /// <summary>A record as it is read; valid until the next call of whoever gave it.</summary>
 public readonly ref struct JournalRecord
 {
-    internal JournalRecord(long id, ReadOnlySpan<byte> payload, bool isDoubtful)
+    internal JournalRecord(long id, ReadOnlySpan<byte> payload, bool isDoubtful = false, bool isConfirmed = false)
     {
         Id = id;
         Payload = payload;
         IsDoubtful = isDoubtful;
+        IsConfirmed = isConfirmed;
     }
 
     /// <summary>The id that it was appended under.</summary>
@@ -21,9 +22,15 @@ public readonly ref struct JournalRecord
     /// ever synced. The record itself is whole; but it is no proof that its sender was told to forget what came before.
     /// </summary>
     public bool IsDoubtful { get; }
+
+    /// <summary>Told at the start only: the cursor is past it. It is shown because it is there.</summary>
+    public bool IsConfirmed { get; }
 }
 
-/// <summary>Is shown every unconfirmed record, in order, while the journal is opened.</summary>
+/// <summary>
+/// Is shown every whole record that is on disk, in order, while the journal is opened: confirmed ones too, whose
+/// segment is still there.
+/// </summary>
 public delegate void RecordVisitor(in JournalRecord record);
 
 /// <summary>Records that are missing.</summary>

@@ -107,10 +107,10 @@ internal sealed partial class Recovery
                 lastCommit = new LastCommit(header.FirstIdOfCommit, scanner.RecordStart);
             segment.Publish(header.Id, scanner.Position);
             Report.Records++;
-            if (header.Id <= slot.Confirmed)
-                continue;
-            Report.UnconfirmedRecords++;
-            visitor?.Invoke(new JournalRecord(header.Id, scanner.Payload, header.FirstIdOfCommit == doubtfulCommit));
+            bool isConfirmed = header.Id <= slot.Confirmed;
+            Report.UnconfirmedRecords += isConfirmed ? 0 : 1;
+            bool isDoubtful = !isConfirmed && header.FirstIdOfCommit == doubtfulCommit;
+            visitor?.Invoke(new JournalRecord(header.Id, scanner.Payload, isDoubtful, isConfirmed));
         }
     }
 

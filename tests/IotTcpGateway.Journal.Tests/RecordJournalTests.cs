@@ -173,11 +173,14 @@ public class RecordJournalTests
         }
 
         disk.CutPower();
-        var seen = new List<long>();
+        var seen = new List<(long, bool)>();
         using RecordJournal again = Rig.Open(
-            disk, Rig.SmallOptions(), out RecoveryReport report, (in JournalRecord r) => seen.Add(r.Id));
+            disk, Rig.SmallOptions(), out RecoveryReport report, (in JournalRecord r) => seen.Add((r.Id, r.IsConfirmed)));
         Assert.Equal(5, again.ConfirmedThrough);
-        Assert.Equal([6, 7, 8, 9, 10], seen);
+        Assert.Equal(Enumerable.Range(1, 10).Select(id => ((long)id, id <= 5)), seen);
+        Assert.True(again.IsConfirmed(5));
+        Assert.False(again.IsConfirmed(7));
+        Assert.Equal(new IdRange(1, 10), again.OldestSegment);
         Assert.Equal(10, report.Records);
         Assert.Equal(5, report.UnconfirmedRecords);
     }

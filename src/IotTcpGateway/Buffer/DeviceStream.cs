@@ -55,13 +55,3 @@ internal interface IStreamOwner
     /// </summary>
     void Progressed();
 }
-
-/// <summary>Why a record was given up.</summary>
-internal enum DropReason
-{
-    /// <summary>The buffer was full.</summary>
-    BufferFull,
-
-    /// <summary>The broker refused it for good, or no payload can be made of it.</summary>
-    Refused,
-}

@@ -402,6 +402,5 @@ internal sealed partial class RecordBuffer : IDisposable
     }
 
     private void CountDropped(long records, DropReason reason) =>
-        droppedTotal.Add(records, new KeyValuePair<string, object?>(
-            "reason", reason == DropReason.BufferFull ? "buffer-full" : "refused"));
+        droppedTotal.Add(records, new KeyValuePair<string, object?>("reason", DropReasons.Word(reason)));
 }

@@ -22,6 +22,7 @@ internal static class CrossRules
         .. Listeners(configuration.Listeners),
         .. Mqtt(configuration),
         .. Files(configuration.Mqtt),
+        .. Disk(configuration.Buffer),
         .. Memory(configuration, machineMemoryBytes),
     ];
 
@@ -70,6 +71,17 @@ internal static class CrossRules
             yield return new ConfigurationFault("mqtt.username", "there is a password and no user name", "set mqtt.username");
         if ((mqtt.Tls.Certificate is null) != (mqtt.Tls.Key is null))
             yield return new ConfigurationFault("mqtt.tls", "certificate and key belong together", "set both or none");
+    }
+
+    private static IEnumerable<ConfigurationFault> Disk(BufferOptions buffer)
+    {
+        if (buffer.Disk is > 0 and < BufferOptions.DiskMin)
+        {
+            yield return new ConfigurationFault(
+                "buffer.disk",
+                $"{Quantities.FormatSize(buffer.Disk)} is too little to work with",
+                $"give it {Quantities.FormatSize(BufferOptions.DiskMin)} or more, or \"0 B\" for memory alone");
+        }
     }
 
     private static IEnumerable<ConfigurationFault> Files(MqttOptions mqtt)

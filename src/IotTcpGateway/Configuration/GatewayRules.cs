@@ -60,6 +60,8 @@ internal static class GatewayRules
             "Largest DATA body.")
         .With("framesPerSecond", new IntegerRule(1, 1_000_000), o => o.FramesPerSecond, (o, v) => o.FramesPerSecond = v,
             "DATA frames a second of one device, with bursts of one second; above it reading slows.")
+        .With("priority", new IntegerRule(1, 3), o => o.Priority, (o, v) => o.Priority = v,
+            "What matters most is 3: it is dropped last when the buffer is full.")
         .With("maxWindow", new IntegerRule(1, 4096), o => o.MaxWindow, (o, v) => o.MaxWindow = v,
             "DATA frames that a device may have unacknowledged.")
         .With("badFramesPerMinute", new IntegerRule(1, 1_000_000), o => o.BadFramesPerMinute, (o, v) => o.BadFramesPerMinute = v,
@@ -85,7 +87,24 @@ internal static class GatewayRules
         .With("whenFull",
             new ChoiceRule<WhenFull>(
                 ("refuse", WhenFull.Refuse), ("drop-oldest", WhenFull.DropOldest), ("drop-newest", WhenFull.DropNewest)),
-            o => o.WhenFull, (o, v) => o.WhenFull = v, "What happens when it is full: devices wait, or frames are dropped and counted.");
+            o => o.WhenFull, (o, v) => o.WhenFull = v, "What happens when it is full: devices wait, or frames are dropped and counted.")
+        .With("directory", Path("the buffer's directory"), o => o.Directory, (o, v) => o.Directory = v,
+            "Where frames are kept that the broker does not take; made if it is missing.")
+        .With("disk", new SizeRule(0, 1L << 40), o => o.Disk, (o, v) => o.Disk = v,
+            "Disk that frames may take, a hard cap; 0 for memory alone, else at least 4 MiB.")
+        .With("quarantine", new SizeRule(1 << 20, 16L << 30), o => o.Quarantine, (o, v) => o.Quarantine = v,
+            "Disk for frames that the broker refused for good; the oldest go.")
+        .With("spillAfter", Duration(TimeSpan.Zero, TimeSpan.FromMinutes(10)), o => o.SpillAfter, (o, v) => o.SpillAfter = v,
+            "Once the oldest frame waits so long for the broker, all are put on disk until the backlog is gone.")
+        .With("maxAge", Duration(TimeSpan.FromSeconds(1), TimeSpan.FromDays(3650)), o => o.MaxAge, (o, v) => o.MaxAge = v,
+            "A frame that waited so long is given up; time in which the gateway does not run does not count.")
+        .With("drain",
+            new ChoiceRule<DrainOrder>(("in-order", DrainOrder.InOrder), ("live-first", DrainOrder.LiveFirst)),
+            o => o.Drain, (o, v) => o.Drain = v, "After an outage: all in order, or what arrives first and the backlog behind it.")
+        .With("drainShare", new IntegerRule(1, 100), o => o.DrainShare, (o, v) => o.DrainShare = v,
+            "With live-first, percent of the frames that the backlog gets while live ones wait too.")
+        .With("drainRate", new IntegerRule(0, 1_000_000), o => o.DrainRate, (o, v) => o.DrainRate = v,
+            "Frames of the backlog a second, so that a returning broker is not flooded; 0 for no limit.");
 
     private static SectionRule<MqttOptions> Mqtt() => new SectionRule<MqttOptions>()
         .With("brokers",

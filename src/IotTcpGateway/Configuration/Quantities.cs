@@ -28,6 +28,8 @@ internal static class Quantities
     public static bool TryParseSize(string text, out long bytes)
     {
         bytes = 0;
+        if (text.Trim() == "0")
+            return true;
         foreach ((string unit, long factor) in SizeUnits)
         {
             if (!TryNumberBefore(text, unit, out double number) || number * factor > 1L << 50)

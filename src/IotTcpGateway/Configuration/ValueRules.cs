@@ -135,7 +135,7 @@ internal sealed class SizeRule(long min, long max) : Rule<long>
     public override string Expected =>
         $"a size from {Quantities.FormatSize(min)} to {Quantities.FormatSize(max)}, such as \"512 KiB\" or \"8 MiB\"";
 
-    public override JsonObject Schema() => new() { ["type"] = "string", ["pattern"] = @"^[0-9]+(\.[0-9]+)? ?(B|KiB|MiB|GiB)$" };
+    public override JsonObject Schema() => new() { ["type"] = "string", ["pattern"] = @"^(0|[0-9]+(\.[0-9]+)? ?(B|KiB|MiB|GiB))$" };
 
     public override JsonNode? Write(long value) => JsonValue.Create(Quantities.FormatSize(value));
 

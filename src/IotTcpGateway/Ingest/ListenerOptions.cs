@@ -39,6 +39,9 @@ internal sealed class ListenerOptions
     /// <summary>Most DATA frames that a device may have outstanding.</summary>
     public int MaxWindow { get; set; } = 64;
 
+    /// <summary>1 to 3: frames of 3 are dropped last when the buffer is full.</summary>
+    public int Priority { get; set; } = 2;
+
     /// <summary>
     /// Lost frame boundaries and protocol errors a minute and address, before it is refused for a minute.
     /// </summary>
