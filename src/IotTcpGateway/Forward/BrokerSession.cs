@@ -203,7 +203,7 @@ internal sealed partial class BrokerSession : IDisposable
                 LogRefused(context.Logger, BrokerText.Clean(publication.Topic), reason);
         }
 
-        records.Settle(publication, verdict);
+        records.Settle(publication, verdict, reason);
         if (publication.Notice is { } notice)
             states.Answered(notice, verdict);
         outbox.Done(publication, verdict);

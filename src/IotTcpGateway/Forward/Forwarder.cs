@@ -267,7 +267,7 @@ internal sealed partial class Forwarder : IDisposable
         {
             case SuspectKind.Record:
                 LogPoison(context.Logger, who.Name, Suspicion.ProofsNeeded);
-                context.Buffer.Drop(record!.Value, DropReason.Refused);
+                context.Buffer.Refuse(record!.Value, "link-lost");
                 break;
             case SuspectKind.Subscription:
                 LogSubscription(context.Logger, who.Name, Suspicion.ProofsNeeded);

@@ -38,6 +38,9 @@ internal sealed class RecordInFlight
 
     public Verdict Verdict { get; set; }
 
+    /// <summary>Why it was refused.</summary>
+    public string Reason { get; set; } = "";
+
     public Suspect AsSuspect() => new(SuspectKind.Record, $"{DeviceId}, boot {BootId}, sequence {Sequence}");
 }
 

@@ -36,7 +36,7 @@ internal sealed class Rig : IAsyncDisposable
         if (options.ClientId.Length == 0)
             options.ClientId = "iotgw-test";
         Time.SetUtcNow(DateTimeOffset.FromUnixTimeMilliseconds(1_763_900_000_000));
-        Buffer = new RecordBuffer(new BufferOptions(), Time, meter);
+        Buffer = new RecordBuffer(new BufferOptions { Disk = 0 }, Time, meter);
         Clock = new GatewayClock(Time, () => true);
         Forwarder = new Forwarder(
             options, "gw", "1.2.3", Buffer, Board, Commands, Clock, Time, meter, Log, jitter: () => 1.0);
