@@ -131,10 +131,8 @@ internal sealed partial class DropLedger(
             bytes -= entry.Bytes;
             entry.IsGone = true;
             Volatile.Write(ref told, told + 1);
-            if (entry.JournalId == 0)
-                return;
-            journal!.Confirm(entry.JournalId);
-            isUntidy = true;
+            if (entry.JournalId != 0)
+                Confirm(entry.JournalId);
         }
     }
 

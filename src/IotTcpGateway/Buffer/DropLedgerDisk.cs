@@ -5,6 +5,9 @@ namespace IotTcpGateway.Buffer;
 // The ledger on disk. An entry that changed is written again under its number: the last record of a number counts.
 internal sealed partial class DropLedger
 {
+    // So many records are written anew for a single one that would be told again.
+    private const int CarriedMin = 64;
+
     private readonly List<(LedgerEntry Entry, GapReport Report)> writing = [];
     private readonly Queue<(LedgerEntry Entry, long Id)> unsynced = new();
 
@@ -13,6 +16,7 @@ internal sealed partial class DropLedger
     private RecordJournal? journal;
     private bool isDirty;
     private bool isUntidy;
+    private long lastSettled;
 
     /// <summary>Whether entries outlive the process.</summary>
     public bool IsOnDisk => Volatile.Read(ref journal) is not null;
@@ -34,7 +38,8 @@ internal sealed partial class DropLedger
         lock (sync)
         {
             forgotten += report.MissingRecords + found.Unreadable;
-            TakeOver(found, Math.Max(found.LastNumber, opened!.LastId));
+            lastSettled = opened!.LastId;
+            TakeOver(found, Math.Max(found.LastNumber, opened.LastId));
             isDirty = isUntidy = true;
             Volatile.Write(ref journal, opened);
         }
@@ -55,7 +60,8 @@ internal sealed partial class DropLedger
         // A journal that failed takes nothing until a commit has found that the disk is back.
         if (journal.State != JournalState.Healthy && journal.Commit() is { State: not JournalState.Healthy } still)
             return still.Error;
-        CarryForward();
+        if (IsShortOfRoom)
+            CarryForward();
         CollectDirty();
         DiskError error = Append();
         CommitResult done = journal.Commit();
@@ -75,14 +81,19 @@ internal sealed partial class DropLedger
     {
         if (journal is null || !Volatile.Read(ref isUntidy))
             return DiskError.None;
+        CarryForward();
+        DiskError error = Flush();
         Volatile.Write(ref isUntidy, false);
-        DiskError error = journal.CommitCursor();
+        if (error.IsNone)
+            error = journal.CommitCursor();
         if (error.IsNone)
             error = journal.Trim();
         if (!error.IsNone)
             Volatile.Write(ref isUntidy, true);
         return error;
     }
+
+    private bool IsShortOfRoom => journal!.DiskBytes > limits.Journal.BytesMax / 2;
 
     private bool HasWork
     {
@@ -111,19 +122,19 @@ internal sealed partial class DropLedger
             MakeRoom();
     }
 
-    // Of a long outage a few old entries may be left in a segment: they must not keep it, and all behind it, for ever.
+    // The cursor stands before the first record that is of use. What is behind it and of none is told again after a
+    // restart, and keeps its room: so those that hold it up are written anew behind it, unless they are the most.
     private void CarryForward()
     {
-        IdRange oldest = journal!.OldestSegment;
-        if (journal.DiskBytes <= limits.Journal.BytesMax / 2)
-            return;
         lock (sync)
         {
-            List<LedgerEntry> left = entries.FindAll(e => e.JournalId != 0 && e.JournalId <= oldest.Last);
-            if (left.Count > oldest.Count / 2)
+            long dead = journal!.SyncedThrough - journal.ConfirmedThrough - entries.Count(e => e.JournalId != 0);
+            int holding = entries.Count(e => e.JournalId != 0 && e.JournalId < lastSettled);
+            if (dead == 0 || holding == 0 || holding > Math.Max(dead, CarriedMin))
                 return;
-            foreach (LedgerEntry entry in left)
-                entry.IsDirty = true;
+            foreach (LedgerEntry entry in entries)
+                entry.IsDirty |= entry.JournalId != 0 && entry.JournalId < lastSettled;
+            isDirty = true;
         }
     }
 
@@ -240,19 +251,24 @@ internal sealed partial class DropLedger
 
     private void Settle()
     {
-        bool isShortOfRoom = journal!.DiskBytes > limits.Journal.BytesMax / 2;
         lock (sync)
         {
             // What was merged since, say, is not yet written in its new form.
             if (isDirty || released.Count == 0)
                 return;
             foreach (long id in released)
-                journal.Confirm(id);
+                Confirm(id);
             released.Clear();
-            isUntidy = true;
         }
 
-        if (isShortOfRoom)
-            Tidy();
+        if (IsShortOfRoom)
+            journal!.Trim();
+    }
+
+    private void Confirm(long id)
+    {
+        journal!.Confirm(id);
+        lastSettled = Math.Max(lastSettled, id);
+        isUntidy = true;
     }
 }
