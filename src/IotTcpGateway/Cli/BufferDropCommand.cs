@@ -11,6 +11,9 @@ namespace IotTcpGateway.Cli;
 /// <summary>iotgw buffer drop: gives frames up that are on disk.</summary>
 internal static class BufferDropCommand
 {
+    // Nothing is appended. The smallest reserve, so that the gateway's own serves: it is what lets a full disk be emptied.
+    private static readonly JournalOptions SmallReserve = new() { PayloadBytesMax = 0, CommitBytesMax = 4096 };
+
     private static readonly Option<bool> All = new("--all") { Description = "Everything: all lanes, and the quarantine." };
 
     private static readonly Option<int?> Lane = BufferDumpCommand.LaneOption("The frames of this priority, 1 to 3.");
@@ -84,7 +87,7 @@ internal static class BufferDropCommand
     private static void Drop(BufferJournal journal, DroppedFrames dropped)
     {
         DiskError error = RecordJournal.Open(
-            new PosixDisk(journal.Path), new JournalOptions(), out RecordJournal? opened, out _, Count);
+            new PosixDisk(journal.Path), SmallReserve, out RecordJournal? opened, out _, Count);
         using (opened)
         {
             if (error.IsNone)

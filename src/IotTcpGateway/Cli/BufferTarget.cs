@@ -35,7 +35,9 @@ internal sealed class BufferTarget
         {
             return CommandLine.Fail(
                 ExitCode.CouldNotRun,
-                $"no buffer can be seen at {found.Path}: name it with --directory or its configuration with --config, or look as the gateway's user");
+                result.Configuration.Buffer.Disk == 0
+                    ? $"there is nothing at {found.Path}, and buffer.disk is 0: nothing is ever put on disk"
+                    : $"no buffer can be seen at {found.Path}: name it with --directory or its configuration with --config, or look as the gateway's user");
         }
 
         try
