@@ -297,6 +297,68 @@ public sealed class DropLedgerDiskTests
         Assert.All(wrong, w => Assert.Null(LedgerRecord.Read(record.AsSpan(0, LedgerRecord.Write(record, w)))));
     }
 
+    [Fact]
+    public async Task ManyThreads_AddFlushAndPublishAtOnce_TellEveryDropOnce()
+    {
+        const uint drops = 20_000;
+        using var directory = new TemporaryDirectory();
+        using DropLedger ledger = Open(new PosixDisk(directory.Path));
+        Task[] adding = [.. Enumerable.Range(0, 3).Select(device => Task.Run(() =>
+        {
+            for (uint sequence = 1; sequence <= drops; sequence++)
+                ledger.Add($"d{device}", 1, sequence, DropReason.BufferFull);
+        }))];
+        Task allAdded = Task.WhenAll(adding);
+        Task spilling = Task.Run(() =>
+        {
+            while (!allAdded.IsCompleted)
+            {
+                Assert.True(ledger.Flush().IsNone);
+                Assert.True(ledger.Tidy().IsNone);
+            }
+        });
+        long told = 0;
+        while (!allAdded.IsCompleted || ledger.Untaken > 0)
+        {
+            if (!ledger.TryTake(out GapReport? report))
+                continue;
+            if (report.Number % 3 == 0)
+            {
+                ledger.Rewind();
+                Assert.True(ledger.TryTake(out report));
+            }
+
+            told += report.Count;
+            ledger.Published(report);
+        }
+
+        await Task.WhenAll(allAdded, spilling);
+        Assert.Equal(3 * drops, told);
+        Assert.True(ledger.Flush().IsNone);
+        Assert.True(ledger.Tidy().IsNone);
+        using DropLedger again = Open(new PosixDisk(directory.Path));
+        Assert.Equal(0, again.ReportsWaiting);
+    }
+
+    [Fact]
+    public void Tidy_OneReportHeldBackByTheBroker_LetsTheOthersNotComeAgain()
+    {
+        var disk = new SimulatedDisk(new Random(1));
+        DropLedger ledger = Open(disk);
+        ledger.Add("held", 1, 1, DropReason.Refused);
+        for (int i = 0; i < 300; i++)
+            ledger.Add($"d{i}", 1, 1, DropReason.Refused);
+        ledger.Flush();
+        foreach (GapReport report in TakeAll(ledger).Skip(1))
+        {
+            ledger.Published(report);
+        }
+
+        Assert.True(ledger.Tidy().IsNone);
+        disk.CutPower();
+        Assert.Equal(["held"], TakeAll(Open(disk)).Select(r => r.DeviceId));
+    }
+
     private static LedgerLimits Small(int memoryBytes) => new()
     {
         MemoryBytes = memoryBytes,
