@@ -181,6 +181,25 @@ public sealed class DropLedgerDiskTests
     }
 
     [Fact]
+    public void Flush_OnAFullDisk_GoesToTheReserveAndIsDurable()
+    {
+        var disk = new SimulatedDisk(new Random(1));
+        DropLedger ledger = Open(disk);
+        disk.CapacityBytes = disk.Names.Sum(n => (long)disk[n].Length);
+        ledger.Add("a", 1, 1, DropReason.BufferFull);
+        Assert.Equal(DiskError.None, ledger.Flush());
+        // There is no second reserve.
+        ledger.Add("b", 1, 1, DropReason.BufferFull);
+        Assert.True(ledger.Flush().IsNoSpace);
+        disk.CapacityBytes = long.MaxValue;
+        Assert.Equal(DiskError.None, ledger.Flush());
+        ledger.Add("c", 1, 1, DropReason.BufferFull);
+        disk.CapacityBytes = 0;
+        disk.CutPower();
+        Assert.Equal(["a", "b"], TakeAll(Open(disk)).Select(r => r.DeviceId));
+    }
+
+    [Fact]
     public void FullOnDisk_OldestEntriesGoAndAreCounted()
     {
         var disk = new SimulatedDisk(new Random(1));
@@ -280,7 +299,7 @@ public sealed class DropLedgerDiskTests
     public void LedgerRecord_EveryPrefixAndWrongField_IsNoEntry()
     {
         var entry = new GapReport(
-            long.MaxValue, new string('x', 64), uint.MaxValue, 1, uint.MaxValue, long.MaxValue, DropReason.Operator, Now);
+            long.MaxValue, new string('x', 64), 9, 1, uint.MaxValue, long.MaxValue, DropReason.Operator, Now);
         byte[] record = new byte[LedgerRecord.BytesMax];
         int bytes = LedgerRecord.Write(record, entry);
         Assert.Equal(entry, LedgerRecord.Read(record.AsSpan(0, bytes)));

@@ -236,7 +236,8 @@ public sealed class GapTests
         await rig.AnswerAsync(link, await link.NextAsync());
         rig.Ledger.Add("d", 1, 2, DropReason.Refused);
         Task stopped = rig.StopAsync();
-        List<ReceivedPublish> last = await link.ServeAsync(m => m.Topic == "telemetry/gw/status").WaitAsync(Rig.HangGuard);
+        List<ReceivedPublish> last =
+            await link.ServeAsync(m => m.Topic == "telemetry/gw/status").WaitAsync(Rig.HangGuard);
         Assert.Equal(["telemetry/gw/d/gaps", "telemetry/gw/status"], last.Select(m => m.Topic));
         await stopped;
         Assert.Equal(0, rig.Ledger.ReportsWaiting);
@@ -254,7 +255,8 @@ public sealed class GapTests
         await rig.AnswerAsync(link, await link.NextAsync());
         rig.Ledger.Add("d", 1, 2, DropReason.Refused);
         Task stopped = rig.StopAsync();
-        List<ReceivedPublish> last = await link.ServeAsync(m => m.Topic == "telemetry/gw/status").WaitAsync(Rig.HangGuard);
+        List<ReceivedPublish> last =
+            await link.ServeAsync(m => m.Topic == "telemetry/gw/status").WaitAsync(Rig.HangGuard);
         Assert.Single(last);
         await stopped;
         Assert.Equal(DiskError.None, rig.Ledger.Flush());
