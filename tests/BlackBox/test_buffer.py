@@ -66,7 +66,7 @@ class Dead(Buffer):
         before = self.print_of()
         self.assertIn("is whole", self.fine("verify"))
         status = json.loads(self.fine("status", "--json"))
-        self.assertEqual([(one["name"], one["frames"]) for one in status["journals"]],
+        self.assertEqual([(one["name"], one["waiting"]) for one in status["journals"]],
                          [("lane-2", 8), ("quarantine", 1)])
         self.assertFalse(status["isInUse"])
         self.assertEqual(status["journals"][0]["oldest"], {"unixMilliseconds": ARRIVED + 3000, "isSynchronised": True})

@@ -18,7 +18,7 @@ internal sealed record BufferJournal(string Name, string Path, int Lane)
 internal sealed class BufferDirectory(string path)
 {
     /// <summary>Lanes are numbered from 1 to this.</summary>
-    public const int LaneMax = 3;
+    public const int LaneMax = BufferDisk.Lanes;
 
     public const string QuarantineName = "quarantine";
 
