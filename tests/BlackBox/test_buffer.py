@@ -173,6 +173,26 @@ class Drop(Buffer):
         for path in self.directory.rglob("*"):
             self.assertEqual((path.stat().st_uid, path.stat().st_gid), (12345, 12346), path)
 
+    def test_full_disk_is_emptied(self):
+        disk = self.folder / "disk"
+        disk.mkdir()
+        if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", disk], check=False).returncode != 0:
+            self.skipTest("no file system can be mounted here")
+        self.addCleanup(subprocess.run, ["umount", disk], check=True)
+        self.directory = disk / "buffer"
+        write_journal(self.directory / "lane-1", [CHANNELS, *frames(1000)], entries_a_segment=300)
+        (self.directory / "lane-1" / "reserve").write_bytes(b"\0" * (576 << 10))
+        with (disk / "filling").open("wb", buffering=0) as filling:
+            while True:
+                try:
+                    filling.write(b"x" * 4096)
+                except OSError:
+                    break
+        self.assertIn("dropped 1000 frames", self.fine("drop", "--all", "--yes"))
+        self.assertIn("1 reports waiting", self.fine("status"))
+        self.assertIn("is whole", self.fine("verify"))
+        self.assertEqual(self.fine("dump"), "")
+
     def test_nobody_to_ask_and_no_yes(self):
         before = self.print_of()
         done = self.run_verb("drop", "--all")

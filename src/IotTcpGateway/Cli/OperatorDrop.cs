@@ -43,7 +43,7 @@ internal sealed class OperatorDrop : IDisposable
         using (opened)
         {
             ThrowIf(error, journal.Path, "nothing of it was dropped");
-            ThrowIf(ledger.Flush(), ledgerPath, $"nothing of {journal.Name} was dropped");
+            ThrowIf(Tell(journal), ledgerPath, $"nothing of {journal.Name} was dropped");
             opened!.GiveUpThrough(opened.SyncedThrough);
             error = opened.Trim();
         }
@@ -61,8 +61,19 @@ internal sealed class OperatorDrop : IDisposable
         }
     }
 
+    // A disk that is full has room in the journal's reserve; all of the journal is about to go.
+    private DiskError Tell(BufferJournal journal)
+    {
+        DiskError error = ledger.Flush();
+        if (!error.IsNoSpace)
+            return error;
+        File.Delete(Path.Combine(journal.Path, "reserve"));
+        return ledger.Flush();
+    }
+
     public void Dispose()
     {
+        _ = ledger.Tidy(); // what it would free, the gateway frees
         ledger.Dispose();
         AtomicFile.TakeOwnerOf(Path.GetDirectoryName(ledgerPath)!, ledgerPath);
         GiveToOwner(ledgerPath);
