@@ -10,8 +10,9 @@ internal sealed class BufferDisk : IDisposable
 {
     public const int Lanes = 3;
 
-    private const string QuarantineName = "quarantine";
-    private const string LedgerName = "ledger";
+    public const string QuarantineName = "quarantine";
+    public const string LedgerName = "ledger";
+
     private const int SegmentBytesMin = 256 << 10;
     private const int SegmentBytesMax = 8 << 20;
     private const int SegmentsInAll = 16;
@@ -23,6 +24,7 @@ internal sealed class BufferDisk : IDisposable
     private readonly BufferOptions options;
     private readonly LaneSettings settings;
     private readonly RecordBuffer buffer;
+    private long missing;
     private readonly LaneJournal?[] lanes = new LaneJournal?[Lanes];
 
     public BufferDisk(IBufferDirectory directory, BufferOptions options, LaneSettings settings, RecordBuffer buffer)
@@ -41,6 +43,14 @@ internal sealed class BufferDisk : IDisposable
     /// <summary>What was found damaged at the start, a line each.</summary>
     public List<string> Damage { get; } = [];
 
+    /// <summary>Entries that were missing at the start; asked once.</summary>
+    public long TakeMissing()
+    {
+        long taken = missing;
+        missing = 0;
+        return taken;
+    }
+
     /// <summary>Bytes of all lanes' files.</summary>
     public long Bytes => lanes.Sum(l => l?.Journal.DiskBytes ?? 0);
 
@@ -51,6 +61,9 @@ internal sealed class BufferDisk : IDisposable
     /// <summary>Opens what there is from before the start.</summary>
     public DiskError Open(CustodyMemory custody)
     {
+        OpenError = directory.Prepare();
+        if (!OpenError.IsNone)
+            return OpenError;
         if (CustodyFile.TryRead(directory.Root, out long seconds, out List<CustodyEntry> entries))
         {
             settings.RunTime.Resume(seconds);
@@ -158,6 +171,7 @@ internal sealed class BufferDisk : IDisposable
     {
         if (report.IsClean)
             return;
+        missing += report.MissingRecords;
         Damage.Add(
             $"{name}: {report.MissingRecords} entries missing, {report.TornBytes} torn bytes cut, "
             + $"{report.DamagedHeaders} damaged headers, {report.BrokenSegments} broken segments, "

@@ -20,12 +20,10 @@ internal sealed class OperatorDrop : IDisposable
     /// <exception cref="IOException">The ledger cannot be written.</exception>
     public OperatorDrop(LookedAtBuffer buffer)
     {
-        Func<bool> isSynchronised =
-            buffer.Configuration.Gateway.TrustClock ? () => true : GatewayClock.IsKernelSynchronised;
-        var clock = new GatewayClock(TimeProvider.System, isSynchronised);
+        GatewayClock clock = buffer.Clock;
         ledger = new DropLedger(TimeProvider.System, () => clock.IsSynchronised ? clock.UnixMilliseconds : 0);
-        ledgerPath = Path.Combine(buffer.Directory.Path, BufferDirectory.LedgerName);
-        DiskError error = new PosixBufferDirectory(buffer.Directory.Path).Open(BufferDirectory.LedgerName, out IJournalDisk disk);
+        ledgerPath = Path.Combine(buffer.Directory.Path, BufferDisk.LedgerName);
+        DiskError error = new PosixBufferDirectory(buffer.Directory.Path).Open(BufferDisk.LedgerName, out IJournalDisk disk);
         if (error.IsNone)
             error = ledger.Open(disk);
         ThrowIf(error, ledgerPath, "nothing was dropped");

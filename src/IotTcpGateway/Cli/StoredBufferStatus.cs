@@ -98,7 +98,7 @@ internal sealed record StoredJournalStatus(
 {
     public void Print(TextWriter output)
     {
-        string what = Name == BufferDirectory.LedgerName
+        string what = Name == BufferDisk.LedgerName
             ? BufferText.Text($"{Waiting} reports waiting")
             : BufferText.Text($"{Waiting} frames {(Lane > 0 ? "waiting" : "kept")}, {BufferText.Size(Bytes)}");
         string when = Oldest is { } oldest && Newest is { } newest ? $", {oldest.Text} to {newest.Text}" : "";

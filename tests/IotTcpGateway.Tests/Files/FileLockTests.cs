@@ -29,6 +29,25 @@ public sealed class FileLockTests : IDisposable
     }
 
     [Fact]
+    public async Task TryTake_OthersAskMeanwhile_IsTakenAllTheSame()
+    {
+        using var stopping = new CancellationTokenSource();
+        Task[] asking = [.. Enumerable.Range(0, 4).Select(_ => Task.Run(() =>
+        {
+            while (!stopping.IsCancellationRequested)
+                FileLock.IsTaken(FilePath);
+        }))];
+        for (int turn = 0; turn < 2000; turn++)
+        {
+            using SafeFileHandle? taken = FileLock.TryTake(FilePath);
+            Assert.NotNull(taken);
+        }
+
+        await stopping.CancelAsync();
+        await Task.WhenAll(asking);
+    }
+
+    [Fact]
     public void IsTaken_NobodyHasIt_ChangesNothing()
     {
         Assert.False(FileLock.IsTaken(FilePath));
