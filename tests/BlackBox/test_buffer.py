@@ -264,6 +264,7 @@ class Live(Buffer):
         for _ in range(10):
             self.assertIn("is whole", self.fine("verify"))
             self.assertIn("runs on it", self.fine("status", "--socket", running.socket))
+        self.assertTrue(json.loads(self.fine("status", "--json", "--socket", running.socket))["isGatewaysWord"])
         self.assertEqual(self.run_verb("drop", "--all", "--yes").returncode, 3)
         fleet.wait_progress(200)
         fleet.finish()

@@ -62,10 +62,13 @@ internal static class BufferDropCommand
             return CommandLine.Fail(ExitCode.Bad, "nothing was dropped");
         using var drop = new OperatorDrop(buffer);
         foreach (BufferJournal journal in journals)
-            drop.Drop(journal);
-        foreach (string line in drop.Dropped.Lines())
-            Console.WriteLine(line);
-        Console.WriteLine($"dropped {drop.Dropped}");
+        {
+            DroppedFrames dropped = drop.Drop(journal);
+            foreach (string line in dropped.Lines())
+                Console.WriteLine($"{journal.Name} {line}");
+            Console.WriteLine($"{journal.Name}: dropped {dropped}");
+        }
+
         return ExitCode.Fine;
 
         bool Count(in StoredFrame stored)

@@ -29,13 +29,11 @@ internal sealed class OperatorDrop : IDisposable
         ThrowIf(error, ledgerPath, "nothing was dropped");
     }
 
-    /// <summary>What was dropped so far.</summary>
-    public DroppedFrames Dropped { get; } = new();
-
-    /// <summary>Gives up everything in a journal, and frees its room.</summary>
+    /// <summary>Gives up everything in a journal, and frees its room; returns what that was.</summary>
     /// <exception cref="IOException">It cannot be done; the message says how far it is done.</exception>
-    public void Drop(BufferJournal journal)
+    public DroppedFrames Drop(BufferJournal journal)
     {
+        var dropped = new DroppedFrames();
         DiskError error = RecordJournal.Open(
             new PosixDisk(journal.Path), SmallReserve, out RecordJournal? opened, out _, Enter);
         using (opened)
@@ -48,12 +46,13 @@ internal sealed class OperatorDrop : IDisposable
 
         GiveToOwner(journal.Path);
         ThrowIf(error, journal.Path, "what was dropped may be published all the same");
+        return dropped;
 
         void Enter(in JournalRecord record)
         {
             if (record.IsConfirmed || !SpilledFrame.TryRead(record.Payload, out SpilledFrame frame))
                 return;
-            string device = Dropped.Add(frame);
+            string device = dropped.Add(frame);
             if (!journal.IsQuarantine)
                 ledger.Add(device, frame.BootId, frame.Sequence, DropReason.Operator);
         }
