@@ -192,19 +192,20 @@ public sealed class StoredFramesTests : IDisposable
         using RecordJournal live = buffer.Open("lane-1", segmentBytes: 128 * 1024);
         buffer.Table(live, 1, new Channel(1, DataType.F32, "temperature", "Cel"));
         using var stopping = new CancellationTokenSource();
-        Task writing = Task.Run(Write);
+        Task writing = Task.Factory.StartNew(Write, CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default);
+        var told = new List<string>();
         for (int look = 0; look < 60; look++)
         {
             var figures = new JournalFigures();
             JournalView.Open(
                 buffer.PathOf("lane-1"), true, () => (figures = new JournalFigures()).Visit, out JournalView? view);
             using (view)
-                Assert.Empty(BufferFindings.Of(view!.Report, 0, 0, isLive: true));
-            Assert.Equal(0, figures.Unknown);
+                told.AddRange(BufferFindings.Of(view!.Report, figures.Unknown, 0, isLive: true));
         }
 
         await stopping.CancelAsync();
         await writing;
+        Assert.Empty(told);
 
         void Write()
         {
