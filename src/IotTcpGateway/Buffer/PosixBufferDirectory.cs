@@ -13,7 +13,8 @@ internal sealed partial class PosixBufferDirectory(string path) : IBufferDirecto
     /// <summary>Errno when another process has it.</summary>
     public const int InUse = 11;
 
-    private const string LockName = ".lock";
+    public const string LockName = ".lock";
+
     private const int OwnerOnly = 0x1C0;
     private const int FileExists = 17;
     private const int PermissionDenied = 13;
