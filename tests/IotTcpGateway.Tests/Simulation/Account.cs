@@ -11,6 +11,7 @@ internal sealed class Account(BufferOptions options, Trouble trouble)
     private readonly Dictionary<(string DeviceId, uint BootId), ModelBoot> boots = [];
     private readonly List<LaneEntry>[] lanes = [[], [], []];
     private readonly Dictionary<(ModelBoot Boot, bool IsBackfill), uint> highestDelivered = [];
+    private readonly string? traced = Environment.GetEnvironmentVariable("BUFFER_TRACE");
 
     /// <summary>Which start it is.</summary>
     public int Life { get; set; }
@@ -51,11 +52,19 @@ internal sealed class Account(BufferOptions options, Trouble trouble)
         return boot!.Frames[(int)sequence - 1];
     }
 
+    /// <summary>Prints what comes of a frame, if that is asked for.</summary>
+    public void Trace(ModelFrame frame, string what)
+    {
+        if (traced is not null && frame.ToString() == traced)
+            Console.Error.WriteLine($"life {Life}: {traced} {what}");
+    }
+
     /// <summary>A gateway took a frame.</summary>
     public void Taken(ModelFrame frame)
     {
         frame.Takings++;
         frame.IsBehindCursor = false;
+        Trace(frame, "taken");
         lanes[frame.Boot.Device.Priority - 1].Add(new LaneEntry(frame));
     }
 
@@ -67,10 +76,14 @@ internal sealed class Account(BufferOptions options, Trouble trouble)
         {
             ModelFrame frame = boot.Frames[(int)sequence - 1];
             frame.IsAcknowledged |= !frame.IsRejected;
+            Trace(frame, frame.IsRejected ? "passed over" : "acknowledged");
             Acknowledged++;
         }
 
         boot.Safe = Math.Max(boot.Safe, safe);
+        // What was rejected is kept no more.
+        while (boot.Safe < boot.Frames.Count && boot.Frames[(int)boot.Safe].IsRejected)
+            boot.Safe++;
     }
 
     /// <summary>The link was lost, or is another one.</summary>
@@ -85,13 +98,14 @@ internal sealed class Account(BufferOptions options, Trouble trouble)
     public void Arrived(ModelFrame frame, bool isBackfill)
     {
         Delivered++;
+        Trace(frame, isBackfill ? "delivered as backfill" : "delivered");
         if (frame.IsDelivered)
         {
             Require(
                 !frame.IsBehindCursor || frame.Takings > 1 || HasRotted,
                 $"{frame} was delivered again though a durable cursor was past it");
         }
-        else if (!frame.IsPoison && !frame.IsDoubtful && frame.Takings == 1)
+        else if (!frame.IsGivenUp && !frame.IsDoubtful && frame.Takings == 1)
         {
             CheckOrder(frame, isBackfill);
         }
@@ -100,12 +114,18 @@ internal sealed class Account(BufferOptions options, Trouble trouble)
     }
 
     /// <summary>A gateway handed out a frame to be published.</summary>
-    public void HandedOut(ModelFrame frame) => Require(
-        frame.SettledInLife != Life || frame.Takings > 1, $"{frame} was taken again though it is settled in this life");
+    public void HandedOut(ModelFrame frame)
+    {
+        Trace(frame, "handed out");
+        Require(
+            frame.SettledInLife != Life || frame.Takings > 1,
+            $"{frame} was taken again though it is settled in this life");
+    }
 
     /// <summary>The broker's last word on a frame, as the gateway has heard it.</summary>
     public void Settled(ModelFrame frame)
     {
+        Trace(frame, "settled");
         frame.SettledInLife = Life;
         frame.Confirmations++;
     }
@@ -131,6 +151,8 @@ internal sealed class Account(BufferOptions options, Trouble trouble)
         Require(
             reason != DropReason.Expired || IsOldEnough(frame, runTime),
             $"{frame} expired after {runTime - frame.ArrivalRunTime}");
+        Trace(frame, $"given up, {reason}");
+        frame.IsGivenUp = true;
         Settled(frame);
     }
 
@@ -149,7 +171,11 @@ internal sealed class Account(BufferOptions options, Trouble trouble)
     {
         Told++;
         for (uint sequence = report.From; sequence <= report.To; sequence++)
-            FrameOf(report.DeviceId, report.BootId, sequence).IsTold = true;
+        {
+            ModelFrame frame = FrameOf(report.DeviceId, report.BootId, sequence);
+            frame.IsTold = true;
+            Trace(frame, $"told, {report.Reason}");
+        }
     }
 
     /// <summary>The gateway is gone: what it had taken and not made safe may be anywhere.</summary>
@@ -166,6 +192,7 @@ internal sealed class Account(BufferOptions options, Trouble trouble)
             {
                 if (frame.Takings == 0)
                     continue;
+                Trace(frame, $"in a crash, safe is {known}");
                 frame.IsDoubtful |= frame.Sequence > known;
                 frame.IsExcused |= options.Ack == AckPolicy.Memory && !frame.IsDelivered;
             }

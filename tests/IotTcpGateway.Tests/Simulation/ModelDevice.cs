@@ -98,9 +98,9 @@ internal sealed class ModelDevice(int number, int priority, Random random, Accou
         if (stream is null || nextToSend > boot!.Frames.Count)
             return false;
         ModelFrame frame = boot.Frames[(int)nextToSend - 1];
-        if (nextToSend <= stream.HighestTaken)
+        if (nextToSend <= stream.HighestTaken || frame.IsRejected)
         {
-            hasNews |= nextToSend <= stream.SafeSequence;
+            hasNews |= frame.IsRejected || nextToSend <= stream.SafeSequence;
             nextToSend++;
             return true;
         }

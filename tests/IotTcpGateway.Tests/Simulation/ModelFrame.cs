@@ -29,6 +29,9 @@ internal sealed class ModelFrame(ModelBoot boot, uint sequence, int bodyBytes, C
     /// <summary>Its device was told that it was not taken.</summary>
     public bool IsRejected { get; set; }
 
+    /// <summary>A gateway gave it up; after a crash it may be on disk all the same.</summary>
+    public bool IsGivenUp { get; set; }
+
     /// <summary>The broker has it.</summary>
     public bool IsDelivered { get; set; }
 

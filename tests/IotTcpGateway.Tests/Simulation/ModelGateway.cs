@@ -17,15 +17,14 @@ internal sealed class ModelGateway : IDisposable
 {
     private readonly Account account;
     private readonly SimulatedVolume volume;
-    private readonly Random random;
     private readonly Meter meter = new("simulation");
     private readonly BufferDisk disk;
     private readonly Spiller spiller;
     private readonly Pager pager;
-    private readonly uint hostBoot;
     private readonly bool isClockSynchronised;
     private readonly Dictionary<string, List<DeviceStream>> streams = [];
-    private readonly FakeTimeProvider time = new();
+    private readonly FakeTimeProvider time = new(default(DateTimeOffset).AddHours(1));
+    private readonly long startedAt;
     private TimeSpan spillerDue;
     private TimeSpan pagerDue = TimeSpan.MaxValue;
     private bool isSpillerWoken;
@@ -35,8 +34,7 @@ internal sealed class ModelGateway : IDisposable
     {
         this.account = account;
         this.volume = volume;
-        this.random = random;
-        this.hostBoot = hostBoot;
+        startedAt = time.GetTimestamp();
         isClockSynchronised = random.Next(3) > 0;
         Ledger = new DropLedger(time, () => 0);
         Buffer = new RecordBuffer(options, time, meter) { GivenUp = GiveUp };
@@ -54,7 +52,7 @@ internal sealed class ModelGateway : IDisposable
     public DropLedger Ledger { get; }
 
     /// <summary>How long gateways have run, all together.</summary>
-    public TimeSpan RunTime => account.RunTimeBefore + time.GetElapsedTime(0);
+    public TimeSpan RunTime => account.RunTimeBefore + time.GetElapsedTime(startedAt);
 
     public bool IsFlushed => spiller.IsFlushed;
 
@@ -143,10 +141,10 @@ internal sealed class ModelGateway : IDisposable
         Account.Require(record.Body.SequenceEqual(frame.Body()), $"{frame} has another body");
         bool isTableLost = account.Flips > 0 && record.Channels == ChannelTable.Empty;
         Account.Require(
-            isTableLost || ChannelTable.ByContent.Equals(record.Channels, frame.Channels), $"{frame} has other channels");
+            isTableLost || ChannelTable.ByContent.Equals(record.Channels, frame.Channels), $"{frame} has other channels: {record.Channels.Channels.Count}, not {frame.Channels.Channels.Count}");
         Account.Require(
             !record.Arrival.IsSynchronised || frame.Takings > 1 || record.Arrival.UnixMilliseconds == frame.Arrival.UnixMilliseconds,
-            $"{frame} has another time");
+            $"{frame} has another time: {record.Arrival}, not {frame.Arrival}");
         return frame;
     }
 
