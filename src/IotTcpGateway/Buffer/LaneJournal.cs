@@ -30,6 +30,9 @@ internal sealed class LaneJournal : ISpillTarget, IDisposable
     private readonly long markSeconds;
     private readonly LaneSettings settings;
     private readonly byte[] entry = new byte[EntryBytesMax];
+
+    // At most those of one commit: their tables may have been written in it, and be missing.
+    private readonly List<(long Id, uint Table)> doubtful = [];
     private RecordJournal? journal;
     private long segmentsSeen;
     private long firstOnDisk;
@@ -155,12 +158,28 @@ internal sealed class LaneJournal : ISpillTarget, IDisposable
         Report = report;
         segmentsSeen = opened.Counters.SegmentsBegun;
         runTime.Resume(marks.LastSeconds);
+        SettleNamelessDoubtful();
         if (FramesOnDisk > 0)
             OnDisk = new IdRange(firstOnDisk, opened.LastId);
         // Tables and marks alone are nobody's backlog.
         opened.Confirm(new IdRange(opened.ConfirmedThrough + 1, FramesOnDisk > 0 ? firstOnDisk - 1 : opened.LastId));
         if (FramesOnDisk == 0)
             tables.Clear();
+    }
+
+    // Such a frame was never acknowledged, or nearly: its device sends it again, with names. Told without them first, a
+    // consumer would take the better one for a duplicate.
+    private void SettleNamelessDoubtful()
+    {
+        foreach ((long id, uint table) in doubtful)
+        {
+            if (table == 0 || tables.Find(table).Channels.Count > 0)
+                continue;
+            Journal.Confirm(id);
+            FramesOnDisk--;
+        }
+
+        doubtful.Clear();
     }
 
     private void Learn(in JournalRecord record, FrameVisitor visitor)
@@ -174,6 +193,8 @@ internal sealed class LaneJournal : ISpillTarget, IDisposable
                 if (FramesOnDisk++ == 0)
                     firstOnDisk = record.Id;
                 tables.LearnUse(frame.Table);
+                if (record.IsDoubtful)
+                    doubtful.Add((record.Id, frame.Table));
                 break;
             case SpilledKind.Table when SpilledTable.TryRead(record.Payload, out uint number, out List<Channel> channels):
                 tables.Learn(number, channels);
