@@ -1,0 +1,58 @@
+"""The cap on disk is reached: devices wait, or frames are given up, and each of them is told to the consumer."""
+import unittest
+
+from bench import wait_for
+from outage import DiskTest
+
+
+class Full(DiskTest):
+    def outage(self, frames, **buffer):
+        self.start(disk="8 MiB", memory="1 MiB", **buffer)
+        self.start_fleet(frames_per_second=5000).wait_progress(300)
+        self.broker.stop()
+        self.fleet.wait_progress(frames, "the disk to take frames")
+
+    def test_refuse_holds_the_devices_back(self):
+        self.outage(1000, whenFull="refuse")
+        wait_for(lambda: self.running.status()["buffer"]["isFull"], "the buffer to be full")
+        self.assertLessEqual(self.bytes_on_disk(), 9 << 20)
+        self.broker.start()
+        self.finish()
+        self.assert_drained()
+
+    def test_oldest_are_dropped_and_reported(self):
+        self.outage(60_000, whenFull="drop-oldest")
+        self.broker.start()
+        self.assert_reported(self.finish(gaps_expected=True))
+
+    def test_newest_are_dropped_and_reported(self):
+        self.outage(1000, whenFull="drop-newest")
+        wait_for(lambda: self.dropped() > 1000, "frames to be dropped")
+        self.broker.start()
+        verdict = self.finish(gaps_expected=True)
+        self.assertGreater(verdict.refused + verdict.reported, 0)
+
+    def test_kills_while_oldest_are_dropped(self):
+        self.outage(40_000, whenFull="drop-oldest")
+        for _ in range(3):
+            self.fleet.wait_progress(self.dice.randint(1000, 8000), "the disk to take frames")
+            self.kill_gateway()
+            self.running.start()
+        self.broker.start()
+        verdict = self.finish(gaps_expected=True)
+        self.assertGreater(verdict.reported, 0)
+
+    def dropped(self):
+        return sum(value for name, value in self.metrics().items() if name.startswith("iotgw_buffer_dropped_total"))
+
+    def assert_reported(self, verdict):
+        """Drops, reports and what is missing at the consumer are one number."""
+        self.assertGreater(verdict.reported, 0)
+        counts = sum(report["count"] for report in self.consumer.gap_reports)
+        self.say(f"dropped {self.dropped():.0f}, reported {counts} in {len(self.consumer.gap_reports)} reports")
+        self.assertEqual(self.dropped(), verdict.reported + verdict.refused)
+        self.assertGreaterEqual(counts, verdict.reported)
+
+
+if __name__ == "__main__":
+    unittest.main()
