@@ -51,10 +51,10 @@ class DiskTest(BlackBox):
         self.taps.append(made)
         return made
 
-    def start(self, url=None, **buffer):
+    def start(self, url=None, listeners=(LISTENER,), **buffer):
         """The gateway; buffer: keys of that section."""
         settings = {"directory": str(self.buffer), "spillAfter": SPILL_AFTER, "disk": "256 MiB"} | buffer
-        self.running = self.gateway({"listeners": [LISTENER], "buffer": settings,
+        self.running = self.gateway({"listeners": list(listeners), "buffer": settings,
                                      "mqtt": {"brokers": [url or self.broker.url], "ackTimeout": "2s"},
                                      "http": {"endpoint": "127.0.0.1:0"}}, environment=self.faults.environment)
         self.running.start().keep_port()

@@ -2,7 +2,8 @@
 import unittest
 
 from bench import wait_for
-from outage import DiskTest
+from fleet import Fleet
+from outage import FRAME_BYTES, LISTENER, DiskTest
 
 
 class Full(DiskTest):
@@ -41,6 +42,22 @@ class Full(DiskTest):
         self.broker.start()
         verdict = self.finish(gaps_expected=True)
         self.assertGreater(verdict.reported, 0)
+
+    def test_what_matters_is_dropped_last(self):
+        self.start(disk="12 MiB", memory="1 MiB", whenFull="drop-oldest",
+                   listeners=[LISTENER | {"priority": 1}, LISTENER | {"name": "alarms", "priority": 3}])
+        alarms = Fleet(self.running.address(1), 2, prefix="alarm-", frames_per_second=100, frame_bytes=FRAME_BYTES,
+                       ledger=self.ledger)
+        self.addCleanup(alarms.end)
+        self.start_fleet(frames_per_second=5000).wait_progress(300)
+        self.broker.stop()
+        self.fleet.wait_progress(60_000, "the disk to take frames")
+        alarms.is_sending = False
+        wait_for(lambda: all(device.is_done for device in alarms.devices), "the alarms to be on disk")
+        self.broker.start()
+        self.assert_reported(self.finish(gaps_expected=True))
+        wait_for(lambda: not alarms.ledger() - self.consumer.counts.keys(), "the alarms to come")
+        self.assertEqual([one for one in self.consumer.gap_reports if one["device"].startswith("alarm-")], [])
 
     def dropped(self):
         return sum(value for name, value in self.metrics().items() if name.startswith("iotgw_buffer_dropped_total"))

@@ -5,7 +5,7 @@ import subprocess
 import sys
 import unittest
 
-from bench import BlackBox, iotgw
+from bench import BlackBox, iotgw, wait_for
 from card import Card
 from disk_faults import DAY, DiskFaults
 from ledger import check, ranges_of
@@ -106,6 +106,24 @@ class Faults(BlackBox):
             done = subprocess.run([sys.executable, "-c", program, self.folder / "keys" / "here"], capture_output=True,
                                   text=True, env=os.environ | self.faults.environment, check=True)
             self.assertEqual(done.stdout, said, rule)
+
+
+class Promises(DiskTest):
+    def test_gateway_that_promises_too_much_is_found_out(self):
+        """Acknowledged in memory and killed: the whole set-up must see that frames are lost."""
+        self.start(ack="memory", disk="0")
+        self.start_fleet().wait_progress(300)
+        self.broker.stop()
+        self.fleet.wait_progress(500, "memory to take frames")
+        self.kill_gateway()
+        self.fleet.end()
+        self.broker.start()
+        wait_for(lambda: len(self.consumer.counts) >= 300, "what came before")
+        self.consumer.end()
+        verdict = check(self.ledger)
+        self.say(str(verdict))
+        self.assertGreaterEqual(verdict.missing_count, 500 - 256)
+        self.assertEqual({line.split()[0] for line in verdict.faults()}, {"lost:"})
 
 
 class ClockAndCard(DiskTest):
