@@ -171,6 +171,30 @@ class Slow(Trouble):
         self.finish()
 
 
+class Directory(Trouble):
+    def test_it_is_made_for_its_user_alone(self):
+        self.start()
+        self.start_fleet().wait_progress(100)
+        self.broker.stop()
+        self.fleet.wait_progress(500, "the disk to take frames")
+        self.assertEqual(self.buffer.stat().st_mode & 0o777, 0o700)
+        self.broker.start()
+        self.finish()
+
+    def test_second_gateway_on_it_is_refused(self):
+        self.start()
+        self.start_fleet().wait_progress(100)
+        (self.folder / "other").mkdir()
+        other = self.gateway({"gateway": {"id": "other"}, "buffer": {"directory": str(self.buffer)}},
+                             folder=self.folder / "other")
+        self.assertEqual(other.start_unchecked().wait(HANG_SECONDS), 3, other.log())
+        self.assertIn(str(self.buffer), other.log())
+        self.broker.stop()
+        self.fleet.wait_progress(500, "the disk to take frames")
+        self.broker.start()
+        self.finish()
+
+
 class UnderTheTracer(Trouble):
     """The kernel's side of the same: the gateway's own calls, without a library between."""
 
