@@ -180,6 +180,9 @@ internal sealed class PosixFile(int descriptor, bool isReadOnly) : ISegmentFile
 
     public DiskError DropCache()
     {
+        // The pages may be another process' that is about to need them.
+        if (isReadOnly)
+            return new DiskError(DiskOperation.DropCache, DiskError.ReadOnly);
         const int dontNeed = 4;
         // posix_fadvise gives the error back instead of setting errno.
         int error = LibC.Advise(descriptor, 0, 0, dontNeed);

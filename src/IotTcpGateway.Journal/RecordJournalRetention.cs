@@ -56,6 +56,9 @@ public sealed partial class RecordJournal
         return givenUp;
     }
 
+    /// <summary>What is appended from now on begins a new segment, so that what there is can go by itself.</summary>
+    public void Rotate() => Seal();
+
     /// <summary>Gives up the oldest segment's records and frees its room.</summary>
     /// <param name="givenUp">What was given up, even when the room could not be freed.</param>
     public DiskError DropOldest(out GivenUp givenUp)

@@ -21,12 +21,22 @@ internal readonly ref struct BufferedRecord
     /// <summary>When the frame's last byte came.</summary>
     public required Arrival Arrival { get; init; }
 
+    /// <summary>Whether newer records went before it, because live ones go first.</summary>
+    public bool IsBackfill { get; init; }
+
+    /// <summary>Whether it is on disk too.</summary>
+    public bool IsSynced { get; init; }
+
     /// <summary>The DATA body as received, checked.</summary>
     public required ReadOnlySpan<byte> Body { get; init; }
 }
 
 /// <summary>Both clocks at a frame's arrival.</summary>
 /// <param name="UnixMilliseconds">The wall clock, whole ms; meaningless if it was not synchronised.</param>
-/// <param name="MonotonicMicroseconds">The monotonic clock, µs.</param>
+/// <param name="MonotonicMicroseconds">The monotonic clock, µs; <see cref="OfAnotherBoot"/> if it was of another boot.</param>
 /// <param name="IsSynchronised">Whether the wall clock was synchronised.</param>
-internal readonly record struct Arrival(long UnixMilliseconds, long MonotonicMicroseconds, bool IsSynchronised);
+internal readonly record struct Arrival(long UnixMilliseconds, long MonotonicMicroseconds, bool IsSynchronised)
+{
+    /// <summary>The host was started anew since: nothing can be told from its monotonic clock.</summary>
+    public const long OfAnotherBoot = -1;
+}

@@ -5,10 +5,11 @@ internal sealed class DeviceStream
 {
     internal const long NoRecord = -1;
 
-    internal DeviceStream(string deviceId, uint bootId, int slot)
+    internal DeviceStream(string deviceId, uint bootId, int priority, int slot)
     {
         DeviceId = deviceId;
         BootId = bootId;
+        Priority = priority;
         Slot = slot;
     }
 
@@ -16,13 +17,16 @@ internal sealed class DeviceStream
 
     public uint BootId { get; }
 
+    /// <summary>1 to 3: what is 3 is dropped last.</summary>
+    public int Priority { get; }
+
     /// <summary>Highest sequence taken; 0 for none.</summary>
     public uint HighestTaken { get; internal set; }
 
     /// <summary>Every frame taken, up to this sequence, is safe or was given up.</summary>
     public uint SafeSequence { get; internal set; }
 
-    /// <summary>Records not yet settled.</summary>
+    /// <summary>Records in memory not yet settled.</summary>
     public int Outstanding { get; internal set; }
 
     /// <summary>Who is told of progress; the session that speaks for the device now.</summary>
@@ -30,10 +34,10 @@ internal sealed class DeviceStream
 
     internal int Slot { get; }
 
-    /// <summary>The oldest record not settled.</summary>
+    /// <summary>The oldest record that is neither settled nor on disk.</summary>
     internal long FirstRecord { get; set; } = NoRecord;
 
-    /// <summary>The newest record not settled.</summary>
+    /// <summary>The newest record that is neither settled nor on disk.</summary>
     internal long LastRecord { get; set; } = NoRecord;
 
     internal bool IsForgotten { get; set; }

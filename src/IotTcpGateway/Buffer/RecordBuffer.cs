@@ -20,9 +20,9 @@ internal enum AddResult
 }
 
 /// <summary>
-/// The memory between ingest and forward: records in arrival order in native memory under a hard byte cap, without an
-/// object per record, and the custody of each device's frames. Many may add, one takes and settles. Safe for several
-/// threads; callbacks come outside its lock.
+/// What lies between ingest and forward: records in arrival order in native memory under a hard byte cap, without an
+/// object per record, on disk when the broker does not take them, and the custody of each device's frames. Many may
+/// add, one takes and settles, one spills, one pages. Safe for several threads; callbacks come outside its lock.
 /// </summary>
 internal sealed partial class RecordBuffer : IDisposable
 {
@@ -30,24 +30,25 @@ internal sealed partial class RecordBuffer : IDisposable
     private readonly BufferOptions options;
     private readonly TimeProvider time;
     private readonly SlotTable<DeviceStream> streams = new();
+    private readonly Dictionary<(string DeviceId, uint BootId), DeviceStream> streamsByKey = [];
     private readonly ChannelTables tables = new();
     private readonly Histogram<double> safeSeconds;
     private readonly Counter<long> droppedTotal;
-    private RecordChunk? takeChunk;
-    private int takeOffset;
 
     public RecordBuffer(BufferOptions options, TimeProvider time, Meter meter)
     {
         this.options = options;
         this.time = time;
         MemoryBytesMax = Math.Max(options.Memory / RecordChunk.Bytes, 2) * RecordChunk.Bytes;
+        // A backlog on disk must be readable even when arrivals have taken everything and can go nowhere.
+        PageBytesMax = options.Disk > 0 ? Math.Max(MemoryBytesMax / RecordChunk.Bytes / 8, 1) * RecordChunk.Bytes : 0;
         safeSeconds = meter.CreateHistogram<double>(
             "iotgw_frame_safe_seconds", "s", "Time from a frame's arrival to its being safe.");
         droppedTotal = meter.CreateCounter<long>("iotgw_buffer_dropped_total", null, "Records given up, by reason.");
         meter.CreateObservableGauge("iotgw_buffer_records", () => Records, null, "Records not yet confirmed.");
         meter.CreateObservableGauge(
             "iotgw_buffer_bytes",
-            () => new Measurement<long>(MemoryBytes, new KeyValuePair<string, object?>("where", "memory")),
+            () => (Measurement<long>[])[BytesIn("memory", MemoryBytes), BytesIn("disk", DiskBytes?.Invoke() ?? 0)],
             null,
             "Bytes that unconfirmed records take.");
     }
@@ -58,6 +59,12 @@ internal sealed partial class RecordBuffer : IDisposable
     /// <summary>A record may be there to take; called outside the lock, must return at once.</summary>
     public event Action? Added;
 
+    /// <summary>Hears of every record given up: device, boot, sequence, why. Called under the lock.</summary>
+    public Action<string, uint, uint, DropReason>? GivenUp { get; set; }
+
+    /// <summary>Bytes that they take on disk.</summary>
+    public Func<long>? DiskBytes { get; set; }
+
     /// <summary>Records not yet confirmed or dropped.</summary>
     public long Records { get; private set; }
 
@@ -65,13 +72,42 @@ internal sealed partial class RecordBuffer : IDisposable
     public long DroppedRecords { get; private set; }
 
     /// <summary>Makes a stream; custody of what is added to it is kept until <see cref="Forget"/>.</summary>
-    public DeviceStream Open(string deviceId, uint bootId)
+    public DeviceStream Open(string deviceId, uint bootId, int priority = 2)
     {
         lock (gate)
         {
-            var stream = new DeviceStream(deviceId, bootId, streams.NextSlot);
-            streams.Add(stream);
+            // One that was forgotten may still have records, in memory or on their way from disk.
+            DeviceStream stream = streamsByKey.GetValueOrDefault((deviceId, bootId))
+                ?? OpenNeedsLock(deviceId, bootId, priority);
+            stream.IsForgotten = false;
             return stream;
+        }
+    }
+
+    /// <summary>Opens the stream of a boot of which it is known that everything up to a sequence is safe.</summary>
+    public DeviceStream Restore(string deviceId, uint bootId, int priority, uint safeSequence)
+    {
+        lock (gate)
+        {
+            // While there was no disk to ask, its device may have begun anew.
+            if (streamsByKey.TryGetValue((deviceId, bootId), out DeviceStream? stream))
+                return stream;
+            stream = OpenNeedsLock(deviceId, bootId, priority);
+            stream.HighestTaken = stream.SafeSequence = safeSequence;
+            return stream;
+        }
+    }
+
+    /// <summary>What is safe of every boot that is remembered.</summary>
+    public List<(string DeviceId, uint BootId, int Priority, uint SafeSequence)> Custody()
+    {
+        lock (gate)
+        {
+            return
+            [
+                .. streamsByKey.Values.Where(s => !s.IsForgotten && s.SafeSequence > 0)
+                    .Select(s => (s.DeviceId, s.BootId, s.Priority, s.SafeSequence)),
+            ];
         }
     }
 
@@ -83,8 +119,7 @@ internal sealed partial class RecordBuffer : IDisposable
             stream.IsForgotten = true;
             stream.Owner = null;
             stream.Dropped = null;
-            if (stream.Outstanding == 0)
-                streams.Remove(stream.Slot);
+            CloseIfDoneNeedsLock(stream);
         }
     }
 
@@ -142,20 +177,23 @@ internal sealed partial class RecordBuffer : IDisposable
     {
         List<IStreamOwner>? owners = null;
         AddResult result;
-        long droppedBefore, dropped;
+        long dropped;
+        bool isAboveMark;
         lock (gate)
         {
             if (sequence <= stream.HighestTaken)
                 throw new UnreachableException($"sequence {sequence} was taken before");
-            droppedBefore = DroppedRecords;
-            if (MakeRoomNeedsLock(body.Length, ref owners))
+            long droppedBefore = DroppedRecords;
+            Lane lane = LaneOf(stream);
+            if (MakeRoomNeedsLock(lane, body.Length, ref owners))
             {
-                AppendNeedsLock(stream, sequence, channels, arrival, body);
+                AppendNeedsLock(lane, stream, sequence, channels, arrival, body);
                 result = AddResult.Added;
             }
             else if (options.WhenFull == WhenFull.DropNewest)
             {
                 DroppedRecords++;
+                GivenUp?.Invoke(stream.DeviceId, stream.BootId, sequence, DropReason.BufferFull);
                 result = AddResult.Dropped;
             }
             else
@@ -165,93 +203,26 @@ internal sealed partial class RecordBuffer : IDisposable
             }
 
             dropped = DroppedRecords - droppedBefore;
+            isAboveMark = IsAboveMarkNeedsLock;
         }
 
         if (result == AddResult.Added)
             Added?.Invoke();
+        if (isAboveMark)
+            SpillDue?.Invoke();
         if (dropped > 0)
             CountDropped(dropped, DropReason.BufferFull);
-        if (owners is not null)
-        {
-            foreach (IStreamOwner owner in owners)
-                owner.Progressed();
-        }
-
+        Tell(owners);
         if (result == AddResult.Added && options.Ack == AckPolicy.Memory)
             stream.Owner?.Progressed();
         return result;
     }
 
-    /// <summary>The next record in arrival order that is neither with the forwarder nor settled.</summary>
-    public bool TryTake(out BufferedRecord record)
-    {
-        lock (gate)
-        {
-            ShrinkIfDueNeedsLock();
-            while (takeChunk is not null)
-            {
-                while (takeChunk.TryFind(ref takeOffset))
-                {
-                    int offset = takeOffset;
-                    ref RecordHeader header = ref takeChunk.HeaderAt(offset);
-                    takeOffset += RecordChunk.BytesOf(header.BodyBytes);
-                    if ((header.Flags & (RecordFlags.Taken | RecordFlags.Settled)) != 0)
-                        continue;
-                    header.Flags |= RecordFlags.Taken;
-                    takeChunk.InFlight++;
-                    record = ViewNeedsLock(takeChunk, offset);
-                    return true;
-                }
-
-                if (takeChunk.Next is null)
-                    break;
-                takeChunk = takeChunk.Next;
-                takeOffset = 0;
-            }
-
-            record = default;
-            return false;
-        }
-    }
-
-    /// <summary>A record taken before, to publish it again.</summary>
-    public BufferedRecord Read(RecordHandle handle)
-    {
-        lock (gate)
-            return ViewNeedsLock(ChunkOf(handle.Value), OffsetOf(handle.Value));
-    }
-
     /// <summary>The broker has confirmed every message of the record.</summary>
-    public void Confirm(RecordHandle handle) => Settle(handle, drop: null);
+    public void Confirm(RecordHandle handle) => Settle(handle, drop: null, isTold: true);
 
     /// <summary>The record is given up; counted, and answered with NACK if it was not acknowledged.</summary>
-    public void Drop(RecordHandle handle, DropReason reason) => Settle(handle, reason);
-
-    /// <summary>The link was lost: everything unsettled is to be taken again, oldest first.</summary>
-    public void Rewind()
-    {
-        TaskCompletionSource? room;
-        lock (gate)
-        {
-            for (RecordChunk? chunk = first; chunk is not null; chunk = chunk.Next)
-            {
-                for (int offset = 0; chunk.TryFind(ref offset);)
-                {
-                    ref RecordHeader header = ref chunk.HeaderAt(offset);
-                    header.Flags &= ~RecordFlags.Taken;
-                    offset += RecordChunk.BytesOf(header.BodyBytes);
-                }
-
-                chunk.InFlight = 0;
-            }
-
-            takeChunk = first;
-            takeOffset = 0;
-            room = TakeRoomWaiterNeedsLock();
-        }
-
-        room?.TrySetResult();
-    }
+    public void Drop(RecordHandle handle, DropReason reason) => Settle(handle, reason, isTold: true);
 
     /// <summary>
     /// Counts the memory of a connection's channel table; false if all tables together would take too much. The
@@ -281,25 +252,29 @@ internal sealed partial class RecordBuffer : IDisposable
         }
     }
 
-    private BufferedRecord ViewNeedsLock(RecordChunk chunk, int offset)
+    private DeviceStream OpenNeedsLock(string deviceId, uint bootId, int priority)
     {
-        ref RecordHeader header = ref chunk.HeaderAt(offset);
-        return new BufferedRecord
-        {
-            Handle = new RecordHandle(HandleOf(chunk, offset)),
-            Stream = streams[header.StreamSlot],
-            Sequence = header.Sequence,
-            Channels = tables.At(header.TableSlot),
-            Arrival = new Arrival(
-                header.ArrivalUnixMilliseconds,
-                header.ArrivalMicroseconds,
-                (header.Flags & RecordFlags.Synchronised) != 0),
-            Body = chunk.BodyAt(offset),
-        };
+        var stream = new DeviceStream(deviceId, bootId, priority, streams.NextSlot);
+        streams.Add(stream);
+        streamsByKey.Add((deviceId, bootId), stream);
+        return stream;
+    }
+
+    private void CloseIfDoneNeedsLock(DeviceStream stream)
+    {
+        if (stream is not { IsForgotten: true, Outstanding: 0 })
+            return;
+        streams.Remove(stream.Slot);
+        streamsByKey.Remove((stream.DeviceId, stream.BootId));
     }
 
     private void AppendNeedsLock(
-        DeviceStream stream, uint sequence, ChannelTable channels, in Arrival arrival, ReadOnlySpan<byte> body)
+        Lane lane,
+        DeviceStream stream,
+        uint sequence,
+        ChannelTable channels,
+        in Arrival arrival,
+        ReadOnlySpan<byte> body)
     {
         var header = new RecordHeader
         {
@@ -313,7 +288,8 @@ internal sealed partial class RecordBuffer : IDisposable
             BodyBytes = checked((ushort)body.Length),
             Flags = arrival.IsSynchronised ? RecordFlags.Synchronised : RecordFlags.None,
         };
-        long handle = HandleOf(last!, last!.Append(header, body));
+        RecordChunk last = lane.Last!;
+        long handle = HandleOf(last, last.Append(header, body));
         if (stream.LastRecord == DeviceStream.NoRecord)
             stream.FirstRecord = handle;
         else
@@ -321,12 +297,13 @@ internal sealed partial class RecordBuffer : IDisposable
         stream.LastRecord = handle;
         stream.HighestTaken = sequence;
         stream.Outstanding++;
+        lane.Records++;
         Records++;
         if (options.Ack == AckPolicy.Memory)
             stream.SafeSequence = sequence;
     }
 
-    private void Settle(RecordHandle handle, DropReason? drop)
+    private void Settle(RecordHandle handle, DropReason? drop, bool isTold)
     {
         IStreamOwner? owner;
         TaskCompletionSource? room;
@@ -338,8 +315,8 @@ internal sealed partial class RecordBuffer : IDisposable
             ref RecordHeader header = ref chunk.HeaderAt(OffsetOf(handle.Value));
             if ((header.Flags & RecordFlags.Settled) != 0)
                 throw new UnreachableException($"record {handle.Value} was settled before");
-            seconds = time.GetElapsedTime(0).TotalSeconds - (header.ArrivalMicroseconds / 1e6);
-            owner = SettleNeedsLock(chunk, ref header, drop);
+            seconds = (header.Flags & RecordFlags.Synced) == 0 ? SecondsSince(header) : -1;
+            owner = SettleNeedsLock(chunk, ref header, drop, isTold);
             ShrinkIfDueNeedsLock();
             reopened = ReopenNeedsLock();
             // Drop-oldest needs a chunk without a record in flight; the others wait for the low mark.
@@ -349,8 +326,8 @@ internal sealed partial class RecordBuffer : IDisposable
 
         if (drop is { } reason)
             CountDropped(1, reason);
-        else
-            safeSeconds.Record(Math.Max(seconds, 0));
+        else if (seconds >= 0)
+            safeSeconds.Record(seconds);
         owner?.Progressed();
         if (reopened)
             Reopened?.Invoke();
@@ -358,24 +335,32 @@ internal sealed partial class RecordBuffer : IDisposable
     }
 
     // Returns the owner if there is something to tell it. The chunk may be gone afterwards.
-    private IStreamOwner? SettleNeedsLock(RecordChunk chunk, ref RecordHeader header, DropReason? drop)
+    private IStreamOwner? SettleNeedsLock(RecordChunk chunk, ref RecordHeader header, DropReason? drop, bool isTold = true)
     {
         DeviceStream stream = streams[header.StreamSlot];
-        UnlinkNeedsLock(stream, ref header);
+        Lane lane = chunk.Lane;
+        bool isSynced = (header.Flags & RecordFlags.Synced) != 0;
+        if (header.JournalId != 0)
+            lane.Target!.Settled(header.JournalId);
+        if (isSynced)
+            lane.Synced--;
+        else
+            UnlinkNeedsLock(stream, ref header);
         tables.Release(header.TableSlot);
         chunk.Settle(ref header);
         stream.Outstanding--;
+        lane.Records--;
         Records--;
         if (drop is { } reason)
         {
             DroppedRecords++;
-            if (stream.Owner is not null)
+            GivenUp?.Invoke(stream.DeviceId, stream.BootId, header.Sequence, reason);
+            if (isTold && !isSynced && stream.Owner is not null)
                 (stream.Dropped ??= new()).Enqueue(new DroppedFrame(header.Sequence, reason));
         }
 
         bool hasAdvanced = AdvanceSafeNeedsLock(stream);
-        if (stream is { IsForgotten: true, Outstanding: 0 })
-            streams.Remove(stream.Slot);
+        CloseIfDoneNeedsLock(stream);
         ReleaseNeedsLock(chunk);
         return hasAdvanced || drop is not null ? stream.Owner : null;
     }
@@ -401,6 +386,20 @@ internal sealed partial class RecordBuffer : IDisposable
         return stream.SafeSequence != before;
     }
 
+    private double SecondsSince(in RecordHeader header) =>
+        Math.Max(time.GetElapsedTime(0).TotalSeconds - (header.ArrivalMicroseconds / 1e6), 0);
+
     private void CountDropped(long records, DropReason reason) =>
         droppedTotal.Add(records, new KeyValuePair<string, object?>("reason", DropReasons.Word(reason)));
+
+    private static Measurement<long> BytesIn(string where, long bytes) =>
+        new(bytes, new KeyValuePair<string, object?>("where", where));
+
+    private static void Tell(List<IStreamOwner>? owners)
+    {
+        if (owners is null)
+            return;
+        foreach (IStreamOwner owner in owners)
+            owner.Progressed();
+    }
 }

@@ -6,6 +6,7 @@ namespace IotTcpGateway.Buffer;
 internal sealed partial class RecordBuffer
 {
     // Above the high mark devices are told to wait; what is between it and the cap takes the frames already on the way.
+    // Above the low mark records are spilled, and what is on disk leaves memory.
     private const int HighMarkPercent = 75;
     private const int LowMarkPercent = 50;
 
@@ -13,10 +14,9 @@ internal sealed partial class RecordBuffer
     private const int PromisedFrameBytes = 256;
 
     private readonly Dictionary<long, RecordChunk> chunks = [];
-    private RecordChunk? first;
-    private RecordChunk? last;
     private long nextChunkNumber;
     private long memoryBytes;
+    private long pageBytes;
     private bool isClosed;
     private bool isStarved;
     private bool isShrinkDue;
@@ -28,8 +28,17 @@ internal sealed partial class RecordBuffer
     /// <summary>Most bytes of memory that it takes.</summary>
     public long MemoryBytesMax { get; }
 
+    /// <summary>Of these, what is kept for reading the backlog from disk.</summary>
+    public long PageBytesMax { get; }
+
     /// <summary>Whether devices are told to wait.</summary>
     public bool IsFull => options.WhenFull == WhenFull.Refuse && Volatile.Read(ref isClosed);
+
+    private long ArrivalBytes => memoryBytes - pageBytes;
+
+    private long ArrivalBytesMax => MemoryBytesMax - PageBytesMax;
+
+    private bool IsAboveMarkNeedsLock => ArrivalBytes * 100 > ArrivalBytesMax * LowMarkPercent;
 
     /// <summary>How many DATA frames a device may have outstanding now; 0 while the buffer is full.</summary>
     /// <param name="windowMax">The listener's largest window.</param>
@@ -67,7 +76,6 @@ internal sealed partial class RecordBuffer
             foreach (RecordChunk chunk in chunks.Values)
                 chunk.Dispose();
             chunks.Clear();
-            first = last = takeChunk = null;
         }
     }
 
@@ -83,31 +91,48 @@ internal sealed partial class RecordBuffer
 
     private ref RecordHeader HeaderOf(long handle) => ref ChunkOf(handle).HeaderAt(OffsetOf(handle));
 
-    private bool MakeRoomNeedsLock(int bodyBytes, ref List<IStreamOwner>? owners)
+    private bool MakeRoomNeedsLock(Lane lane, int bodyBytes, ref List<IStreamOwner>? owners)
     {
-        if (last is not null && last.HasRoomFor(bodyBytes))
+        if (lane.Last is not null && lane.Last.HasRoomFor(bodyBytes))
             return true;
-        if (last is { Live: 0 })
-            FreeNeedsLock(last);
-        while (memoryBytes + RecordChunk.Bytes > MemoryBytesMax)
+        if (lane.Last is { Live: 0, IsOnDisk: false } empty && empty != lane.Page)
+            FreeNeedsLock(empty);
+        while (ArrivalBytes + RecordChunk.Bytes > ArrivalBytesMax)
         {
-            if (options.WhenFull != WhenFull.DropOldest || !DropOldestNeedsLock(ref owners))
+            if (TryFreeEmptyNeedsLock() || TryEvictNeedsLock(mayTakeNext: true))
+                continue;
+            if (options.WhenFull != WhenFull.DropOldest || !DropOldestNeedsLock(lane.Priority, ref owners))
                 return false;
         }
 
-        var chunk = new RecordChunk(nextChunkNumber++) { Previous = last };
-        chunks.Add(chunk.Number, chunk);
-        if (last is null)
-            first = chunk;
-        else
-            last.Next = chunk;
-        last = chunk;
-        if (takeChunk is null)
-            (takeChunk, takeOffset) = (chunk, 0);
-        memoryBytes += RecordChunk.Bytes;
-        isClosed |= memoryBytes * 100 > MemoryBytesMax * HighMarkPercent;
+        lane.Append(NewChunkNeedsLock(lane, isPage: false));
+        isClosed |= ArrivalBytes * 100 > ArrivalBytesMax * HighMarkPercent;
         isShrinkDue |= isClosed;
         return true;
+    }
+
+    private RecordChunk NewChunkNeedsLock(Lane lane, bool isPage)
+    {
+        var chunk = new RecordChunk(lane, nextChunkNumber++) { IsPage = isPage };
+        chunks.Add(chunk.Number, chunk);
+        memoryBytes += RecordChunk.Bytes;
+        if (isPage)
+            pageBytes += RecordChunk.Bytes;
+        return chunk;
+    }
+
+    // Each lane keeps its last chunk for what comes next, even with nothing in it.
+    private bool TryFreeEmptyNeedsLock()
+    {
+        foreach (Lane lane in lanes)
+        {
+            if (lane.Last is not { Live: 0, IsOnDisk: false } empty || empty == lane.Page)
+                continue;
+            FreeNeedsLock(empty);
+            return true;
+        }
+
+        return false;
     }
 
     private void ReleaseNeedsLock(RecordChunk chunk)
@@ -115,10 +140,10 @@ internal sealed partial class RecordBuffer
         if (chunk.Live == 0)
         {
             // The last chunk is kept for what comes next.
-            if (chunk != last)
+            if (chunk != chunk.Lane.Page && (chunk != chunk.Lane.Last || chunk.IsPage))
                 FreeNeedsLock(chunk);
         }
-        else if (isClosed && chunk != last && chunk.IsSparse)
+        else if (isClosed && chunk != chunk.Lane.Last && chunk.IsSparse)
         {
             isShrinkDue = true;
         }
@@ -126,43 +151,51 @@ internal sealed partial class RecordBuffer
 
     private void FreeNeedsLock(RecordChunk chunk)
     {
-        if (takeChunk == chunk)
-            (takeChunk, takeOffset) = (chunk.Next, 0);
-        if (chunk.Previous is null)
-            first = chunk.Next;
-        else
-            chunk.Previous.Next = chunk.Next;
-        if (chunk.Next is null)
-            last = chunk.Previous;
-        else
-            chunk.Next.Previous = chunk.Previous;
+        chunk.Lane.Remove(chunk);
         chunks.Remove(chunk.Number);
-        memoryBytes -= chunk.AllocatedBytes;
+        CountMemoryNeedsLock(chunk, -chunk.AllocatedBytes);
         chunk.Dispose();
     }
 
-    // Memory comes back in whole chunks: the oldest one without a record in flight goes. If there is none, nothing is
-    // dropped in vain.
-    private bool DropOldestNeedsLock(ref List<IStreamOwner>? owners)
+    private void CountMemoryNeedsLock(RecordChunk chunk, long bytes)
     {
-        RecordChunk? chunk = first;
-        while (chunk is { InFlight: > 0 })
-            chunk = chunk.Next;
-        if (chunk is null)
-            return false;
+        memoryBytes += bytes;
+        if (chunk.IsPage)
+            pageBytes += bytes;
+    }
+
+    // Memory comes back in whole chunks: the oldest one without a record in flight goes, of what matters least. If
+    // there is none, nothing is dropped in vain.
+    private bool DropOldestNeedsLock(int priorityMax, ref List<IStreamOwner>? owners)
+    {
+        for (int priority = 1; priority <= priorityMax; priority++)
+        {
+            Lane lane = LaneAt(priority);
+            RecordChunk? chunk = lane.First;
+            while (chunk is not null && (chunk.InFlight > 0 || chunk.IsOnDisk || chunk.IsPage || chunk.Live == 0))
+                chunk = chunk.Next;
+            if (chunk is null)
+                continue;
+            DropAllNeedsLock(chunk, DropReason.BufferFull, ref owners);
+            if (chunk == lane.Last)
+                FreeNeedsLock(chunk);
+            return true;
+        }
+
+        return false;
+    }
+
+    private void DropAllNeedsLock(RecordChunk chunk, DropReason reason, ref List<IStreamOwner>? owners)
+    {
         for (int offset = 0; chunk.Live > 0 && chunk.TryFind(ref offset);)
         {
             ref RecordHeader header = ref chunk.HeaderAt(offset);
             offset += RecordChunk.BytesOf(header.BodyBytes);
             if ((header.Flags & RecordFlags.Settled) != 0)
                 continue;
-            if (SettleNeedsLock(chunk, ref header, DropReason.BufferFull) is { } owner && owners?[^1] != owner)
+            if (SettleNeedsLock(chunk, ref header, reason) is { } owner && owners?[^1] != owner)
                 (owners ??= []).Add(owner);
         }
-
-        if (chunk == last)
-            FreeNeedsLock(chunk);
-        return true;
     }
 
     // While room is short, a chunk that few records hold on to must not take the memory of many: records of a device
@@ -173,19 +206,22 @@ internal sealed partial class RecordBuffer
         if (!isShrinkDue)
             return;
         isShrinkDue = false;
-        for (RecordChunk? chunk = first; chunk is not null && chunk != last; chunk = chunk.Next)
+        foreach (Lane lane in lanes)
         {
-            if (!chunk.IsSparse)
-                continue;
-            memoryBytes -= chunk.AllocatedBytes;
-            chunk.Shrink();
-            memoryBytes += chunk.AllocatedBytes;
+            for (RecordChunk? chunk = lane.First; chunk is not null && chunk != lane.Last; chunk = chunk.Next)
+            {
+                if (chunk.IsOnDisk || chunk == lane.Page || !chunk.IsSparse)
+                    continue;
+                int before = chunk.AllocatedBytes;
+                chunk.Shrink();
+                CountMemoryNeedsLock(chunk, chunk.AllocatedBytes - before);
+            }
         }
     }
 
     private bool ReopenNeedsLock()
     {
-        if (!isClosed || memoryBytes * 100 > MemoryBytesMax * LowMarkPercent)
+        if (!isClosed || ArrivalBytes * 100 > ArrivalBytesMax * LowMarkPercent)
             return false;
         isClosed = false;
         return true;

@@ -1,12 +1,15 @@
 using System.Runtime.InteropServices;
 
+using IotTcpGateway.Journal;
+
 namespace IotTcpGateway.Buffer;
 
 /// <summary>
 /// A block of native memory with records one after the other; freed as a whole when the last is settled. When few are
-/// left it can shrink to these: they keep the offsets by which they are known.
+/// left it can shrink to these: they keep the offsets by which they are known. When all of them are synced it can be
+/// evicted: what is left is where they are in the journal.
 /// </summary>
-internal sealed unsafe class RecordChunk(long number) : IDisposable
+internal sealed unsafe class RecordChunk(Lane lane, long number) : IDisposable
 {
     public const int ShiftBits = 16;
     public const int Bytes = 1 << ShiftBits;
@@ -19,7 +22,9 @@ internal sealed unsafe class RecordChunk(long number) : IDisposable
     private int[]? keptPlaces;
     private int used;
 
-    public long Number { get; } = number;
+    public Lane Lane => lane;
+
+    public long Number => number;
 
     /// <summary>Memory that it takes.</summary>
     public int AllocatedBytes { get; private set; } = Bytes;
@@ -33,15 +38,49 @@ internal sealed unsafe class RecordChunk(long number) : IDisposable
     /// <summary>Those of them that the forwarder has.</summary>
     public int InFlight { get; set; }
 
+    /// <summary>Those of them that are on disk too.</summary>
+    public int Synced { get; set; }
+
+    /// <summary>Whether it was read from the journal.</summary>
+    public bool IsPage { get; init; }
+
+    /// <summary>Nothing more is appended.</summary>
+    public bool IsClosed { get; set; }
+
+    /// <summary>Whether there is no memory, but ids of the journal.</summary>
+    public bool IsOnDisk => memory is null;
+
+    /// <summary>The ids of what is on disk; some between may be settled.</summary>
+    public IdRange Ids { get; set; }
+
+    /// <summary>How many of these are not settled.</summary>
+    public long RecordsOnDisk { get; set; }
+
     public RecordChunk? Next { get; set; }
 
     public RecordChunk? Previous { get; set; }
 
     public bool IsSparse => LiveBytes * SparseShare <= AllocatedBytes;
 
+    /// <summary>What the journal has from before the start.</summary>
+    public static RecordChunk OnDisk(Lane lane, long number, IdRange ids, long records)
+    {
+        var chunk = new RecordChunk(lane, number);
+        chunk.Dispose();
+        chunk.AllocatedBytes = 0;
+        chunk.Ids = ids;
+        chunk.RecordsOnDisk = records;
+        return chunk;
+    }
+
     public static int BytesOf(int bodyBytes) => (sizeof(RecordHeader) + bodyBytes + 7) & ~7;
 
-    public bool HasRoomFor(int bodyBytes) => keptOffsets is null && used + BytesOf(bodyBytes) <= Bytes;
+    public bool HasRoomFor(int bodyBytes) =>
+        !IsOnDisk && !IsClosed && keptOffsets is null && used + BytesOf(bodyBytes) <= Bytes;
+
+    /// <summary>Whether a record is still known by this offset; it may be settled.</summary>
+    public bool Has(int offset) =>
+        !IsOnDisk && (keptOffsets is null ? offset < used : Array.BinarySearch(keptOffsets, offset) >= 0);
 
     public ref RecordHeader HeaderAt(int offset) => ref *(RecordHeader*)(memory + PlaceOf(offset));
 
@@ -84,6 +123,8 @@ internal sealed unsafe class RecordChunk(long number) : IDisposable
     {
         if ((header.Flags & RecordFlags.Taken) != 0)
             InFlight--;
+        if ((header.Flags & RecordFlags.Synced) != 0)
+            Synced--;
         header.Flags |= RecordFlags.Settled;
         Live--;
         LiveBytes -= BytesOf(header.BodyBytes);
@@ -120,6 +161,27 @@ internal sealed unsafe class RecordChunk(long number) : IDisposable
         AllocatedBytes = LiveBytes;
     }
 
+    /// <summary>Gives the memory up: everything that is not settled is synced.</summary>
+    public void Evict()
+    {
+        long lowest = long.MaxValue, highest = 0;
+        for (int offset = 0; TryFind(ref offset);)
+        {
+            ref RecordHeader header = ref HeaderAt(offset);
+            offset += BytesOf(header.BodyBytes);
+            if ((header.Flags & RecordFlags.Settled) != 0)
+                continue;
+            lowest = Math.Min(lowest, header.JournalId);
+            highest = Math.Max(highest, header.JournalId);
+        }
+
+        Ids = new IdRange(lowest, highest);
+        RecordsOnDisk = Live;
+        Dispose();
+        (Live, LiveBytes, Synced, AllocatedBytes, used) = (0, 0, 0, 0, 0);
+        keptOffsets = keptPlaces = null;
+    }
+
     public void Dispose()
     {
         NativeMemory.Free(memory);
@@ -137,6 +199,9 @@ internal struct RecordHeader
     public long ArrivalMicroseconds;
     public long NextOfStream;
     public long PreviousOfStream;
+
+    /// <summary>Under which id the journal has it; 0 if it was not appended.</summary>
+    public long JournalId;
     public uint Sequence;
     public int StreamSlot;
     public int TableSlot;
@@ -157,4 +222,13 @@ internal enum RecordFlags : ushort
 
     /// <summary>Confirmed or dropped.</summary>
     Settled = 4,
+
+    /// <summary>It is on disk too.</summary>
+    Synced = 8,
+
+    /// <summary>On its way to quarantine: it is not taken any more.</summary>
+    Quarantined = 16,
+
+    /// <summary>Taken as part of a backlog that newer records overtake.</summary>
+    Backfill = 32,
 }

@@ -24,7 +24,7 @@ internal enum SpilledKind
 /// synchronised, u48 Unix ms, varint monotonic µs, u32 of the host's boot), reason when it is in quarantine (u8 n + n B
 /// UTF-8), and the DATA body to the end. Little-endian.
 /// </summary>
-internal ref struct SpilledFrame
+internal readonly ref struct SpilledFrame
 {
     /// <summary>Most bytes in front of a body.</summary>
     public const int OverheadBytesMax = 1 + 1 + ProtocolConstants.NameBytesMax + 4 + 5 + 5 + 6 + 10 + 4 + 1 + ReasonBytesMax;
@@ -52,7 +52,7 @@ internal ref struct SpilledFrame
     public required ReadOnlySpan<byte> Body { get; init; }
 
     /// <summary>Writes it; returns the bytes.</summary>
-    public readonly int Write(Span<byte> target)
+    public int Write(Span<byte> target)
     {
         var writer = new EntryWriter(target);
         byte flags = (byte)((Arrival.IsSynchronised ? EntryTag.Synchronised : 0) | (Reason.IsEmpty ? 0 : EntryTag.HasReason));

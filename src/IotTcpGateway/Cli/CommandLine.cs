@@ -26,6 +26,7 @@ internal static partial class CommandLine
             SimulateCommand.Create(),
             DeviceCommand.Create(),
             DecodeCommand.Create(),
+            BufferCommand.Create(),
             StatusCommand.Create(),
         };
         root.Options.Add(Verbose);

@@ -174,7 +174,8 @@ internal static class FrameExplainer
     private static bool ExplainBytes(string name, ReadOnlySpan<byte> body, int bytes, TextWriter output) =>
         body.Length == bytes && Line(output, name, Convert.ToHexStringLower(body));
 
-    private static string Value(in DataRecord record) => record.Type switch
+    /// <summary>A value as a person would write it.</summary>
+    public static string Value(in DataRecord record) => record.Type switch
     {
         DataType.Bool => record.AsBool() ? "true" : "false",
         DataType.F32 => record.AsSingle().ToString(CultureInfo.InvariantCulture),
@@ -205,11 +206,20 @@ internal static class FrameExplainer
 
     private static string Number(long number) => number.ToString(CultureInfo.InvariantCulture);
 
-    private static string Escape(ReadOnlySpan<byte> text)
+    /// <inheritdoc cref="Escape(string)"/>
+    public static string Escape(ReadOnlySpan<byte> text) => Escape(Encoding.UTF8.GetString(text));
+
+    /// <summary>Text of a device as a terminal may show it.</summary>
+    public static string Escape(string text)
     {
         var escaped = new StringBuilder();
-        foreach (char c in Encoding.UTF8.GetString(text))
-            escaped.Append(char.IsControl(c) || c is '"' or '\\' ? $"\\u{(int)c:x4}" : c);
+        foreach (char c in text)
+            escaped.Append(IsHarmless(c) ? c : $"\\u{(int)c:x4}");
         return escaped.ToString();
     }
+
+    // What moves the cursor, ends the line or turns the direction of writing is not.
+    private static bool IsHarmless(char c) => !char.IsControl(c) && c is not ('"' or '\\')
+        && char.GetUnicodeCategory(c) is not (UnicodeCategory.Format or UnicodeCategory.LineSeparator
+            or UnicodeCategory.ParagraphSeparator);
 }

@@ -60,7 +60,9 @@ internal static class StatusCommand
         return ExitCode.Fine;
     }
 
-    private static async Task<string> RequestAsync(string path, string request, CancellationToken stopping)
+    /// <summary>Sends a request to a running gateway; returns its answer.</summary>
+    /// <exception cref="SocketException">None answers there.</exception>
+    public static async Task<string> RequestAsync(string path, string request, CancellationToken stopping)
     {
         using var limit = CancellationTokenSource.CreateLinkedTokenSource(stopping);
         limit.CancelAfter(Limit);

@@ -41,6 +41,17 @@ internal static partial class AtomicFile
         Sync(handle, directory);
     }
 
+    /// <summary>Writes out a new file, syncs it, and then the directory that names it.</summary>
+    /// <exception cref="IOException">A step failed: the file may not last.</exception>
+    public static void SyncNew(FileStream file)
+    {
+        file.Flush();
+        Sync(file.SafeFileHandle, file.Name);
+        string directory = Path.GetDirectoryName(file.Name)!;
+        using SafeFileHandle handle = OpenDirectory(directory);
+        Sync(handle, directory);
+    }
+
     /// <summary>Makes a directory that only the owner may use, unless it is there.</summary>
     public static void MakeDirectory(string directory)
     {

@@ -10,12 +10,34 @@ internal static partial class FileLock
 {
     private const int ReadWriteCreateCloseOnExec = 0x80042;
     private const int OwnerOnly = 0x180;
+    private const int ReadCloseOnExec = 0x80000;
+    private const int Shared = 1;
     private const int Exclusive = 2;
+    private const int WithoutWaiting = 4;
     private const int Interrupted = 4;
+    private const int WouldBlock = 11;
+    private const int NoEntry = 2;
 
     /// <summary>Waits for the lock; disposing the answer gives it back, and so does the end of the process.</summary>
     /// <exception cref="IOException">The file cannot be made or locked.</exception>
-    public static SafeFileHandle Take(string path)
+    public static SafeFileHandle Take(string path) => Take(path, Exclusive)!;
+
+    /// <summary>Takes the lock if nobody has it; null if somebody does.</summary>
+    /// <exception cref="IOException">The file cannot be made or locked.</exception>
+    public static SafeFileHandle? TryTake(string path) => Take(path, Exclusive | WithoutWaiting);
+
+    /// <summary>Whether somebody has the lock. Nothing is made or changed.</summary>
+    /// <exception cref="IOException">The file is there and cannot be asked.</exception>
+    public static bool IsTaken(string path)
+    {
+        int descriptor = Open(path, ReadCloseOnExec, 0);
+        if (descriptor < 0)
+            return Marshal.GetLastPInvokeError() == NoEntry ? false : throw new IOException($"{path} cannot be opened: {Why()}");
+        using var file = new SafeFileHandle(descriptor, ownsHandle: true);
+        return !TryLock(file, Shared | WithoutWaiting, path);
+    }
+
+    private static SafeFileHandle? Take(string path, int operation)
     {
         // Not a FileStream: it takes a lock of its own that does not wait but fails.
         int descriptor = Open(path, ReadWriteCreateCloseOnExec, OwnerOnly);
@@ -24,15 +46,27 @@ internal static partial class FileLock
         var file = new SafeFileHandle(descriptor, ownsHandle: true);
         // Made by root, it must not keep out the service's user, whose directory this is.
         AtomicFile.TakeOwnerOf(Path.GetDirectoryName(Path.GetFullPath(path))!, path);
-        while (Lock(file, Exclusive) != 0)
+        if (TryLock(file, operation, path))
+            return file;
+        file.Dispose();
+        return null;
+    }
+
+    // False: somebody else has it, and we were not to wait.
+    private static bool TryLock(SafeFileHandle file, int operation, string path)
+    {
+        while (Lock(file, operation) != 0)
         {
-            if (Marshal.GetLastPInvokeError() == Interrupted)
+            int error = Marshal.GetLastPInvokeError();
+            if (error == WouldBlock)
+                return false;
+            if (error == Interrupted)
                 continue;
             file.Dispose();
             throw new IOException($"{path} cannot be locked: {Why()}");
         }
 
-        return file;
+        return true;
     }
 
     private static string Why() => new Win32Exception(Marshal.GetLastPInvokeError()).Message;

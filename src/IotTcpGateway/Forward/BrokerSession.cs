@@ -13,6 +13,9 @@ namespace IotTcpGateway.Forward;
 /// </summary>
 internal sealed partial class BrokerSession : IDisposable
 {
+    // Records, states, answers, gap reports.
+    private const int Turns = 4;
+
     private static readonly TimeSpan TurnInterval = TimeSpan.FromSeconds(2);
     private static readonly TimeSpan LastWordsLimit = TimeSpan.FromSeconds(2);
 
@@ -25,6 +28,7 @@ internal sealed partial class BrokerSession : IDisposable
     private readonly Outbox outbox;
     private readonly RecordFlow records;
     private readonly StateFeed states;
+    private readonly GapFeed gaps;
     private readonly CancellationTokenSource ended = new();
     private readonly Heartbeat heartbeat;
     private readonly CommandSubscription subscription;
@@ -47,6 +51,7 @@ internal sealed partial class BrokerSession : IDisposable
         outbox = new Outbox(client, context, terms, loss);
         records = new RecordFlow(context, outbox);
         states = new StateFeed(context, outbox);
+        gaps = new GapFeed(context, outbox);
         heartbeat = new Heartbeat(client, context.Time, context.Signal, loss, terms.PingInterval, AckTimeout);
         subscription = new CommandSubscription(client, context, terms, loss);
         timer = new LoopTimer(context.Time, context.Signal);
@@ -119,10 +124,10 @@ internal sealed partial class BrokerSession : IDisposable
         if (IsRestrained && TakeRecord())
             return true;
         // In turn, so that none of them starves another: after a reconnect the states of many devices are to be told.
-        for (int tried = 0; tried < 3; tried++)
+        for (int tried = 0; tried < Turns; tried++)
         {
-            turn = (turn + 1) % 3;
-            if (turn == 0 ? TakeRecord() : turn == 1 ? TakeState() : TakeAnswer())
+            turn = (turn + 1) % Turns;
+            if (turn switch { 0 => TakeRecord(), 1 => TakeState(), 2 => TakeAnswer(), _ => TakeGap() })
                 return true;
         }
 
@@ -157,6 +162,8 @@ internal sealed partial class BrokerSession : IDisposable
         return true;
     }
 
+    private bool TakeGap() => outbox.HasWindow && gaps.TryTake(isLast: Volatile.Read(ref isFinishing));
+
     private void Send()
     {
         while (outbox.Send() is { } tooLarge)
@@ -178,7 +185,7 @@ internal sealed partial class BrokerSession : IDisposable
         if (hasSaidGoodbye || !Volatile.Read(ref isFinishing))
             return;
         // Whatever is on the board comes first, and is confirmed.
-        if (!outbox.IsEmpty || !outbox.HasWindow || states.InFlight > 0)
+        if (!outbox.IsEmpty || !outbox.HasWindow || states.InFlight > 0 || gaps.InFlight > 0)
             return;
         hasSaidGoodbye = true;
         PublishGatewayStatus(context.OfflinePayload());
@@ -203,9 +210,11 @@ internal sealed partial class BrokerSession : IDisposable
                 LogRefused(context.Logger, BrokerText.Clean(publication.Topic), reason);
         }
 
-        records.Settle(publication, verdict);
+        records.Settle(publication, verdict, reason);
         if (publication.Notice is { } notice)
             states.Answered(notice, verdict);
+        if (publication.Gap is { } gap)
+            gaps.Answered(gap, verdict);
         outbox.Done(publication, verdict);
     }
 
@@ -237,9 +246,13 @@ internal sealed partial class BrokerSession : IDisposable
         if (!isHeld && outbox.Confirmed > 0)
             due = Earlier(due, BrokerLink.HeldAfter - Elapsed(startedAt));
         if (CanTake() && !Volatile.Read(ref isFinishing))
-            due = Earlier(due, records.UntilNextDue() ?? due);
+            due = Earlier(Earlier(due, records.UntilNextDue() ?? due), UntilNextGap() ?? due);
         return Earlier(due, states.UntilRetry() ?? due);
     }
+
+    // With a full window, or as many reports under way as may be, it is an answer that wakes the loop.
+    private TimeSpan? UntilNextGap() =>
+        outbox.HasWindow && gaps.InFlight < GapFeed.InFlightMax ? gaps.UntilNextDue() : null;
 
     private TimeSpan Elapsed(long since) => context.Time.GetElapsedTime(since);
 
@@ -321,6 +334,8 @@ internal sealed partial class BrokerSession : IDisposable
             if (publication.Answer is { } answer && !publication.IsAgain)
                 context.AnswersAgain.Enqueue(answer);
         }
+
+        context.Ledger?.Rewind();
     }
 
     [LoggerMessage(ForwardEvents.MessageRefused, LogLevel.Warning,

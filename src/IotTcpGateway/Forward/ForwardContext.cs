@@ -26,6 +26,9 @@ internal sealed class ForwardContext
 
     public required CommandBoard Commands { get; init; }
 
+    /// <summary>What was given up and is to be told; null for none.</summary>
+    public DropLedger? Ledger { get; init; }
+
     public required GatewayClock Clock { get; init; }
 
     public required TimeProvider Time { get; init; }

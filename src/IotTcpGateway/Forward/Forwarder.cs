@@ -60,7 +60,8 @@ internal sealed partial class Forwarder : IDisposable
         TimeProvider time,
         Meter meter,
         ILogger logger,
-        Func<double>? jitter = null)
+        Func<double>? jitter = null,
+        DropLedger? ledger = null)
     {
         var topics = new Topics(options.Topic, options.StatusTopic, gatewayId);
         context = new ForwardContext
@@ -72,9 +73,10 @@ internal sealed partial class Forwarder : IDisposable
             Buffer = buffer,
             Board = board,
             Commands = commands,
+            Ledger = ledger,
             Clock = clock,
             Time = time,
-            Metrics = new ForwardMetrics(meter),
+            Metrics = new ForwardMetrics(meter, ledger),
             Encoder = options.Payload == "raw" ? new RawPayload() : new JsonPayload(clock, topics.HasChannel),
             RefusalLog = new LogLimit(time),
             Logger = logger,
@@ -87,6 +89,8 @@ internal sealed partial class Forwarder : IDisposable
         buffer.Added += context.Signal.Set;
         board.Changed += context.Signal.Set;
         commands.Answered += context.Signal.Set;
+        if (ledger is not null)
+            ledger.Added += context.Signal.Set;
         context.Turned();
     }
 
@@ -145,6 +149,8 @@ internal sealed partial class Forwarder : IDisposable
         context.Buffer.Added -= context.Signal.Set;
         context.Board.Changed -= context.Signal.Set;
         context.Commands.Answered -= context.Signal.Set;
+        if (context.Ledger is not null)
+            context.Ledger.Added -= context.Signal.Set;
         ending.Dispose();
         (context.Encoder as IDisposable)?.Dispose();
     }
@@ -267,7 +273,7 @@ internal sealed partial class Forwarder : IDisposable
         {
             case SuspectKind.Record:
                 LogPoison(context.Logger, who.Name, Suspicion.ProofsNeeded);
-                context.Buffer.Drop(record!.Value, DropReason.Refused);
+                context.Buffer.Refuse(record!.Value, "link-lost");
                 break;
             case SuspectKind.Subscription:
                 LogSubscription(context.Logger, who.Name, Suspicion.ProofsNeeded);

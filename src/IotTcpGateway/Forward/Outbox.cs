@@ -196,8 +196,8 @@ internal sealed class Outbox(IMqttClient client, ForwardContext context, BrokerT
         message.Topic = publication.Topic;
         message.Payload = new ReadOnlySequence<byte>(publication.Payload);
         message.Retain = publication.IsRetained;
-        // QoS 0 is for records: states and answers are told for certain.
-        bool isOfRecords = !publication.IsRetained && publication.Answer is null;
+        // QoS 0 is for records: states, answers and gaps are told for certain.
+        bool isOfRecords = !publication.IsRetained && publication.Answer is null && publication.Gap is null;
         message.QualityOfServiceLevel = context.Options.Qos == 0 && isOfRecords
             ? MqttQualityOfServiceLevel.AtMostOnce
             : MqttQualityOfServiceLevel.AtLeastOnce;

@@ -38,6 +38,9 @@ internal sealed class RecordInFlight
 
     public Verdict Verdict { get; set; }
 
+    /// <summary>Why it was refused.</summary>
+    public string Reason { get; set; } = "";
+
     public Suspect AsSuspect() => new(SuspectKind.Record, $"{DeviceId}, boot {BootId}, sequence {Sequence}");
 }
 
@@ -87,6 +90,9 @@ internal sealed class Publication
 
     /// <summary>Whether the answer was sent on an earlier link.</summary>
     public bool IsAgain { get; set; }
+
+    /// <summary>The gap that it tells of.</summary>
+    public GapReport? Gap { get; set; }
 
     /// <summary>Number of the request on its link.</summary>
     public long Order { get; set; }
@@ -149,6 +155,7 @@ internal sealed class Publication
         Notice = null;
         Answer = null;
         IsAgain = false;
+        Gap = null;
         Previous = Next = null;
         Result = null;
     }

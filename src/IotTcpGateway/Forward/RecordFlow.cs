@@ -96,15 +96,15 @@ internal sealed class RecordFlow(ForwardContext context, Outbox outbox) : IMessa
     }
 
     /// <summary>The broker, or the packet's size, decided on a publication with records.</summary>
-    public void Settle(Publication publication, Verdict verdict)
+    public void Settle(Publication publication, Verdict verdict, string reason)
     {
         if (publication.Record is { } record)
-            Settle(record, verdict);
+            Settle(record, verdict, reason);
         // Of a batch nobody knows which message was meant: each goes again by itself.
         Verdict ofBatch = verdict == Verdict.Refused ? Verdict.RetryAlone : verdict;
         foreach (RecordInFlight one in publication.Batch)
         {
-            Settle(one, ofBatch);
+            Settle(one, ofBatch, reason);
         }
     }
 
@@ -125,11 +125,13 @@ internal sealed class RecordFlow(ForwardContext context, Outbox outbox) : IMessa
         encoding.BootId = record.Stream.BootId;
         encoding.Sequence = record.Sequence;
         encoding.Verdict = Verdict.Confirmed;
+        encoding.Reason = "";
         encodesAlone = mustBeAlone || !IsBatching;
         context.Encoder.Encode(record, this);
         if (encoding.MessagesLeft == 0)
         {
             encoding.Verdict = Verdict.Refused;
+            encoding.Reason = "no-payload";
             Conclude(encoding);
         }
 
@@ -164,10 +166,14 @@ internal sealed class RecordFlow(ForwardContext context, Outbox outbox) : IMessa
         outbox.Enqueue(batch);
     }
 
-    private void Settle(RecordInFlight record, Verdict verdict)
+    private void Settle(RecordInFlight record, Verdict verdict, string reason)
     {
         if (verdict > record.Verdict)
+        {
             record.Verdict = verdict;
+            record.Reason = reason;
+        }
+
         if (--record.MessagesLeft == 0)
             Conclude(record);
     }
@@ -185,7 +191,7 @@ internal sealed class RecordFlow(ForwardContext context, Outbox outbox) : IMessa
                 break;
             case Verdict.Refused:
                 lines.Settled(deviceId, handle, isConfirmed: false, freed);
-                context.Buffer.Drop(handle, DropReason.Refused);
+                context.Buffer.Refuse(handle, record.Reason);
                 break;
             case Verdict.RetryAlone:
                 alone.Enqueue(handle);

@@ -61,6 +61,8 @@ internal sealed class Topics
 
     public string Status(string deviceId) => BaseOf(deviceId) + "/status";
 
+    public string Gaps(string deviceId) => BaseOf(deviceId) + "/gaps";
+
     public string Result(string deviceId, string command) => $"{BaseOf(deviceId)}/result/{command}";
 
     /// <summary>Device and name of a command's topic; false if it is none.</summary>

@@ -49,7 +49,7 @@ internal sealed partial class GatewayClock(TimeProvider time, Func<bool> isSynch
     {
         if (arrival.IsSynchronised)
             return arrival.UnixMilliseconds;
-        return IsSynchronised
+        return IsSynchronised && arrival.MonotonicMicroseconds != Buffer.Arrival.OfAnotherBoot
             ? UnixMilliseconds - ((MonotonicMicroseconds - arrival.MonotonicMicroseconds) / 1000)
             : null;
     }

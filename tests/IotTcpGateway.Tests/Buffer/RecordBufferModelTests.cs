@@ -75,7 +75,7 @@ public class RecordBufferModelTests
         {
             this.whenFull = whenFull;
             this.ack = ack;
-            var options = new BufferOptions { Memory = 4 * RecordChunk.Bytes, WhenFull = whenFull, Ack = ack };
+            var options = new BufferOptions { Memory = 4 * RecordChunk.Bytes, Disk = 0, WhenFull = whenFull, Ack = ack };
             buffer = new RecordBuffer(options, new FakeTimeProvider(), meter);
             streams = [.. Enumerable.Range(0, 4).Select(i => Open(i, 1))];
         }

@@ -384,7 +384,7 @@ public sealed class RecordBufferTests : IDisposable
     private RecordBuffer Make(
         int chunks = 4, WhenFull whenFull = WhenFull.Refuse, AckPolicy ack = AckPolicy.Safe)
     {
-        var options = new BufferOptions { Memory = chunks * (long)ChunkBytes, WhenFull = whenFull, Ack = ack };
+        var options = new BufferOptions { Memory = chunks * (long)ChunkBytes, Disk = 0, WhenFull = whenFull, Ack = ack };
         var buffer = new RecordBuffer(options, new FakeTimeProvider(), meter);
         buffers.Add(buffer);
         return buffer;

@@ -36,10 +36,11 @@ internal sealed class Rig : IAsyncDisposable
         if (options.ClientId.Length == 0)
             options.ClientId = "iotgw-test";
         Time.SetUtcNow(DateTimeOffset.FromUnixTimeMilliseconds(1_763_900_000_000));
-        Buffer = new RecordBuffer(new BufferOptions(), Time, meter);
+        Buffer = new RecordBuffer(new BufferOptions { Disk = 0 }, Time, meter);
         Clock = new GatewayClock(Time, () => true);
+        Ledger = new DropLedger(Time, () => Clock.IsSynchronised ? Clock.UnixMilliseconds : 0);
         Forwarder = new Forwarder(
-            options, "gw", "1.2.3", Buffer, Board, Commands, Clock, Time, meter, Log, jitter: () => 1.0);
+            options, "gw", "1.2.3", Buffer, Board, Commands, Clock, Time, meter, Log, jitter: () => 1.0, Ledger);
     }
 
     public PatientTime Time { get; } = new();
@@ -51,6 +52,8 @@ internal sealed class Rig : IAsyncDisposable
     public DeviceBoard Board { get; } = new();
 
     public CommandBoard Commands { get; } = new();
+
+    public DropLedger Ledger { get; }
 
     public Forwarder Forwarder { get; }
 
@@ -140,6 +143,7 @@ internal sealed class Rig : IAsyncDisposable
         if (isStarted)
             await Time.AdvanceUntilAsync(AsBool(Forwarder.StopAsync()));
         Forwarder.Dispose();
+        Ledger.Dispose();
         Buffer.Dispose();
         meter.Dispose();
     }

@@ -39,7 +39,7 @@ internal sealed class IngestRig : IAsyncDisposable, ILogger
         Action<DevicesOptions>? devices = null,
         ListenerOptions[]? listeners = null)
     {
-        var bufferOptions = new BufferOptions();
+        var bufferOptions = new BufferOptions { Disk = 0 };
         buffer?.Invoke(bufferOptions);
         Buffer = new RecordBuffer(bufferOptions, Time, meter);
         Buffer.Added += () => added.Release();

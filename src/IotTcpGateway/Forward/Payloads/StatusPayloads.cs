@@ -8,7 +8,7 @@ using IotTcpGateway.Protocol;
 
 namespace IotTcpGateway.Forward.Payloads;
 
-/// <summary>Payloads of the retained topics and of command results.</summary>
+/// <summary>Payloads of the retained topics, of command results and of gap reports.</summary>
 internal static class StatusPayloads
 {
     public static byte[] Gateway(bool isOnline, string gatewayId, string version, long? sinceUnixMilliseconds) => Write(json =>
@@ -62,6 +62,18 @@ internal static class StatusPayloads
             json.WriteString("payload", Encoding.UTF8.GetString(answer.Payload));
         else
             json.WriteBase64String("base64", answer.Payload);
+    });
+
+    public static byte[] Gap(GapReport report) => Write(json =>
+    {
+        json.WriteString("device", report.DeviceId);
+        json.WriteNumber("boot", report.BootId);
+        json.WriteNumber("from", report.From);
+        json.WriteNumber("to", report.To);
+        json.WriteNumber("count", report.Count);
+        json.WriteString("reason", DropReasons.Word(report.Reason));
+        if (report.UnixMilliseconds > 0)
+            json.WriteNumber("ts", report.UnixMilliseconds);
     });
 
     private static byte[] Write(Action<Utf8JsonWriter> content)

@@ -300,7 +300,7 @@ public sealed class JsonPayloadTests
         return sink.Messages;
     }
 
-    private static readonly DeviceStream Stream = new("pump-7", 287454020, 0);
+    private static readonly DeviceStream Stream = new("pump-7", 287454020, priority: 2, slot: 0);
 
     private static BufferedRecord Record(byte[] body, Arrival arrival) => new()
     {

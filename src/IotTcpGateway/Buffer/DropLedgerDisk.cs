@@ -1,0 +1,274 @@
+using IotTcpGateway.Journal;
+
+namespace IotTcpGateway.Buffer;
+
+// The ledger on disk. An entry that changed is written again under its number: the last record of a number counts.
+internal sealed partial class DropLedger
+{
+    // So many records are written anew for a single one that would be told again.
+    private const int CarriedMin = 64;
+
+    private readonly List<(LedgerEntry Entry, GapReport Report)> writing = [];
+    private readonly Queue<(LedgerEntry Entry, long Id)> unsynced = new();
+
+    // Records that are of no use any more once everything that changed is synced: what they say is said there.
+    private readonly List<long> released = [];
+    private RecordJournal? journal;
+    private bool isDirty;
+    private bool isUntidy;
+    private long lastSettled;
+
+    /// <summary>Whether entries outlive the process.</summary>
+    public bool IsOnDisk => Volatile.Read(ref journal) is not null;
+
+    /// <summary>
+    /// Takes the ledger in a directory into use: entries in it come before those made since. On failure everything is
+    /// in memory, and it may be tried again. For the spilling thread alone.
+    /// </summary>
+    public DiskError Open(IJournalDisk disk)
+    {
+        if (journal is not null)
+            return DiskError.None;
+        var found = new LedgerFindings();
+        DiskError error = RecordJournal.Open(
+            disk, limits.Journal, out RecordJournal? opened, out RecoveryReport report, found.Take);
+        if (!error.IsNone)
+            return error;
+        found.SettleTheRest(opened!);
+        lock (sync)
+        {
+            forgotten += report.MissingRecords + found.Unreadable;
+            lastSettled = opened!.LastId;
+            TakeOver(found, Math.Max(found.LastNumber, opened.LastId));
+            isDirty = isUntidy = true;
+            Volatile.Write(ref journal, opened);
+        }
+
+        if (Untaken > 0)
+            Added?.Invoke();
+        return DiskError.None;
+    }
+
+    /// <summary>
+    /// Makes everything that was added durable; nothing but its next sequence joins an entry from then on. For the
+    /// spilling thread alone.
+    /// </summary>
+    public DiskError Flush()
+    {
+        if (journal is null || !HasWork)
+            return DiskError.None;
+        // A journal that failed takes nothing until a commit has found that the disk is back.
+        if (journal.State != JournalState.Healthy && journal.Commit() is { State: not JournalState.Healthy } still)
+            return still.Error;
+        if (IsShortOfRoom)
+            CarryForward();
+        CollectDirty();
+        DiskError error = Append();
+        CommitResult done = journal.Commit();
+        Resolve(done.SyncedThrough);
+        if (error.IsNone)
+            error = done.State == JournalState.Healthy ? DiskError.None : done.Error;
+        if (error.IsNone)
+            Settle();
+        return error;
+    }
+
+    /// <summary>
+    /// Makes durable what was confirmed, and frees its room; else a restart tells it again. For the spilling thread
+    /// alone.
+    /// </summary>
+    public DiskError Tidy()
+    {
+        if (journal is null || !Volatile.Read(ref isUntidy))
+            return DiskError.None;
+        CarryForward();
+        DiskError error = Flush();
+        Volatile.Write(ref isUntidy, false);
+        if (error.IsNone)
+            error = journal.CommitCursor();
+        if (error.IsNone)
+            error = journal.Trim();
+        if (!error.IsNone)
+            Volatile.Write(ref isUntidy, true);
+        return error;
+    }
+
+    private bool IsShortOfRoom => journal!.DiskBytes > limits.Journal.BytesMax / 2;
+
+    private bool HasWork
+    {
+        get
+        {
+            lock (sync)
+                return isDirty || unsynced.Count > 0 || released.Count > 0;
+        }
+    }
+
+    private void TakeOver(LedgerFindings found, long last)
+    {
+        LedgerEntry[] since = [.. entries];
+        LedgerEntry[] latestSince = [.. latest];
+        entries.Clear();
+        latest.Clear();
+        bytes = waiting = 0;
+        foreach (LedgerEntry entry in found.Unconfirmed)
+            Append(entry, entry.Number);
+        lastNumber = last;
+        foreach (LedgerEntry entry in since)
+            Append(entry, ++lastNumber);
+        foreach (LedgerEntry entry in found.Latest.Concat(latestSince))
+            Remember(entry);
+        if (bytes > limits.MemoryBytes)
+            MakeRoom();
+    }
+
+    // The cursor stands before the first record that is of use. What is behind it and of none is told again after a
+    // restart, and keeps its room: so those that hold it up are written anew behind it, unless they are the most.
+    private void CarryForward()
+    {
+        lock (sync)
+        {
+            long dead = journal!.SyncedThrough - journal.ConfirmedThrough - entries.Count(e => e.JournalId != 0);
+            int holding = entries.Count(e => e.JournalId != 0 && e.JournalId < lastSettled);
+            if (dead == 0 || holding == 0 || holding > Math.Max(dead, CarriedMin))
+                return;
+            foreach (LedgerEntry entry in entries)
+                entry.IsDirty |= entry.JournalId != 0 && entry.JournalId < lastSettled;
+            isDirty = true;
+        }
+    }
+
+    private void CollectDirty()
+    {
+        writing.Clear();
+        lock (sync)
+        {
+            isDirty = false;
+            foreach (LedgerEntry entry in entries)
+            {
+                entry.IsOpen = false;
+                if (!entry.IsDirty)
+                    continue;
+                entry.IsDirty = false;
+                writing.Add((entry, entry.AsReport()));
+            }
+        }
+    }
+
+    private DiskError Append()
+    {
+        Span<byte> record = stackalloc byte[LedgerRecord.BytesMax];
+        for (int i = 0; i < writing.Count; i++)
+        {
+            (LedgerEntry entry, GapReport report) = writing[i];
+            DiskError error = Append(record[..LedgerRecord.Write(record, report)], out long id);
+            if (!error.IsNone)
+            {
+                MarkDirtyFrom(i);
+                return error;
+            }
+
+            unsynced.Enqueue((entry, id));
+        }
+
+        return DiskError.None;
+    }
+
+    private DiskError Append(ReadOnlySpan<byte> record, out long id)
+    {
+        while (true)
+        {
+            AppendResult result = journal!.TryAppend(record, out id);
+            if (result == AppendResult.Appended)
+                return DiskError.None;
+            bool goesOn = result == AppendResult.CommitFirst
+                ? journal.Commit().State == JournalState.Healthy
+                : result == AppendResult.Full && journal.State == JournalState.Healthy && DropOldest();
+            Resolve(journal.SyncedThrough);
+            if (!goesOn)
+                return journal.LastError.IsNone ? new DiskError(DiskOperation.Write, DiskError.NoSpace) : journal.LastError;
+        }
+    }
+
+    private void MarkDirtyFrom(int first)
+    {
+        lock (sync)
+        {
+            isDirty = true;
+            for (int i = first; i < writing.Count; i++)
+                writing[i].Entry.IsDirty = true;
+        }
+    }
+
+    // False if that gave no room.
+    private bool DropOldest()
+    {
+        IdRange oldest = journal!.OldestSegment;
+        long before = journal.DiskBytes;
+        if (oldest.IsEmpty)
+            return false;
+        Commit();
+        lock (sync)
+        {
+            foreach (LedgerEntry entry in entries)
+            {
+                if (entry.JournalId < oldest.First || entry.JournalId > oldest.Last)
+                    continue;
+                entry.JournalId = 0;
+                // What is on its way to the broker is not lost yet.
+                entry.IsDirty = entry.Taken is not null;
+                isDirty |= entry.IsDirty;
+                if (entry.Taken is null)
+                    Forget(entry);
+            }
+
+            entries.RemoveAll(e => e.IsGone);
+            released.RemoveAll(id => id <= oldest.Last);
+        }
+
+        journal.DropOldest(out _);
+        return journal.DiskBytes < before;
+    }
+
+    private void Commit() => Resolve(journal!.Commit().SyncedThrough);
+
+    private void Resolve(long syncedThrough)
+    {
+        lock (sync)
+        {
+            while (unsynced.TryPeek(out (LedgerEntry Entry, long Id) written) && written.Id <= syncedThrough)
+            {
+                unsynced.Dequeue();
+                LedgerEntry entry = written.Entry;
+                if (entry.JournalId != 0)
+                    released.Add(entry.JournalId);
+                if (entry.IsGone)
+                    released.Add(written.Id);
+                entry.JournalId = entry.IsGone ? 0 : written.Id;
+            }
+        }
+    }
+
+    private void Settle()
+    {
+        lock (sync)
+        {
+            // What was merged since, say, is not yet written in its new form.
+            if (isDirty || released.Count == 0)
+                return;
+            foreach (long id in released)
+                Confirm(id);
+            released.Clear();
+        }
+
+        if (IsShortOfRoom)
+            journal!.Trim();
+    }
+
+    private void Confirm(long id)
+    {
+        journal!.Confirm(id);
+        lastSettled = Math.Max(lastSettled, id);
+        isUntidy = true;
+    }
+}

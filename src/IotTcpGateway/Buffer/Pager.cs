@@ -1,0 +1,165 @@
+using System.Text;
+
+using IotTcpGateway.Journal;
+
+namespace IotTcpGateway.Buffer;
+
+/// <summary>Reads the backlog back from disk, a chunk at a time, ahead of the forwarder. For a thread of its own.</summary>
+internal sealed class Pager(RecordBuffer buffer, BufferDisk disk, Action<int, long> lost) : IDisposable
+{
+    /// <summary>
+    /// So often a place that cannot be read is tried before what is there counts as lost: a card may come back.
+    /// </summary>
+    public const int ReadAttempts = 10;
+
+    private static readonly TimeSpan RetryAfter = TimeSpan.FromSeconds(2);
+
+    private readonly LaneReader?[] readers = new LaneReader?[BufferDisk.Lanes];
+
+    /// <summary>Reads what may be read; returns how long to wait if nobody calls; infinite if nobody has to.</summary>
+    public TimeSpan Step()
+    {
+        TimeSpan wait = Timeout.InfiniteTimeSpan;
+        for (int priority = BufferDisk.Lanes; priority > 0; priority--)
+        {
+            while (disk.Find(priority) is { } lane && buffer.TryBeginPage(priority, out IdRange ids))
+            {
+                bool isReadable = ReadPage(priority, lane, ids);
+                long missing = buffer.EndPage(priority);
+                if (missing > 0)
+                    lost(priority, missing);
+                if (isReadable)
+                    continue;
+                wait = RetryAfter;
+                break;
+            }
+        }
+
+        return wait;
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        foreach (LaneReader? reader in readers)
+            reader?.Dispose();
+    }
+
+    private bool ReadPage(int priority, LaneJournal lane, IdRange ids)
+    {
+        LaneReader reader = readers[priority - 1] ??= new LaneReader(lane.Journal);
+        reader.MoveTo(ids.First);
+        while (true)
+        {
+            switch (reader.TryPeek(out ReadOnlySpan<byte> payload, out long id))
+            {
+                case ReadResult.Record when id > ids.Last:
+                case ReadResult.End:
+                    buffer.PassOver(priority, ids.Last);
+                    return true;
+                case ReadResult.Record:
+                    if (!TryPageIn(priority, lane, payload, id))
+                        return true;
+                    reader.Next();
+                    if (id == ids.Last)
+                        return true;
+                    break;
+                case ReadResult.Gap:
+                    if (reader.IsUnreadable && ++reader.Failures < ReadAttempts)
+                        return Restart(reader);
+                    lane.Journal.Confirm(reader.Gap);
+                    buffer.PassOver(priority, Math.Min(reader.Gap.Last, ids.Last));
+                    if (reader.Gap.Last >= ids.Last)
+                        return true;
+                    break;
+                default:
+                    return Restart(reader);
+            }
+        }
+    }
+
+    private static bool Restart(LaneReader reader)
+    {
+        reader.Close();
+        return false;
+    }
+
+    // False when the page is full.
+    private bool TryPageIn(int priority, LaneJournal lane, ReadOnlySpan<byte> payload, long id)
+    {
+        bool isSettled = lane.Journal.IsConfirmed(id);
+        if (!isSettled && SpilledFrame.TryRead(payload, out SpilledFrame frame))
+        {
+            frame = frame with { Arrival = lane.ArrivalOf(frame) };
+            return buffer.PageIn(priority, frame, Encoding.UTF8.GetString(frame.DeviceId), lane.TableOf(frame.Table), id);
+        }
+
+        if (!isSettled)
+            lane.Journal.Confirm(id);
+        buffer.PassOver(priority, id);
+        return true;
+    }
+
+    /// <summary>A reader that can look at a record before it goes on, and can be put to a place.</summary>
+    private sealed class LaneReader(RecordJournal journal) : IDisposable
+    {
+        private byte[] held = [];
+        private int heldBytes = -1;
+        private long heldId;
+        private JournalReader? reader;
+
+        public IdRange Gap => reader!.Gap;
+
+        public bool IsUnreadable => !reader!.ReadError.IsNone;
+
+        /// <summary>How often the place could not be read.</summary>
+        public int Failures { get; set; }
+
+        public void MoveTo(long id)
+        {
+            if (reader is not null && (heldBytes >= 0 ? heldId == id : reader.NextId == id))
+                return;
+            Close();
+            reader = journal.CreateReader(id);
+        }
+
+        public ReadResult TryPeek(out ReadOnlySpan<byte> payload, out long id)
+        {
+            ReadResult result = ReadResult.Record;
+            if (heldBytes < 0)
+            {
+                result = reader!.TryRead(out JournalRecord record);
+                if (result == ReadResult.Record)
+                    Hold(record);
+            }
+
+            payload = heldBytes >= 0 ? held.AsSpan(0, heldBytes) : default;
+            id = heldId;
+            return result;
+        }
+
+        public void Next()
+        {
+            heldBytes = -1;
+            Failures = 0;
+        }
+
+        public void Close()
+        {
+            reader?.Dispose();
+            reader = null;
+            heldBytes = -1;
+        }
+
+        public void Dispose() => Close();
+
+        private void Hold(in JournalRecord record)
+        {
+            if (held.Length < record.Payload.Length)
+                held = new byte[Math.Max(record.Payload.Length, 1024)];
+            record.Payload.CopyTo(held);
+            heldBytes = record.Payload.Length;
+            heldId = record.Id;
+        }
+    }
+}

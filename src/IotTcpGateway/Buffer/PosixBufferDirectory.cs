@@ -1,0 +1,51 @@
+using System.Runtime.InteropServices;
+
+using IotTcpGateway.Journal;
+
+namespace IotTcpGateway.Buffer;
+
+/// <summary>A directory of Linux. Whatever is made is the owner's alone.</summary>
+internal sealed partial class PosixBufferDirectory(string path) : IBufferDirectory
+{
+    private const int OwnerOnly = 0x1C0;
+    private const int FileExists = 17;
+
+    /// <inheritdoc/>
+    public IJournalDisk Root { get; } = new PosixDisk(path);
+
+    /// <summary>Makes the directory and those above it, unless they are there.</summary>
+    public static DiskError Make(string path)
+    {
+        DiskError error = MakeOne(path);
+        if (error.Errno != DiskError.NoEntry || Path.GetDirectoryName(path) is not { Length: > 0 } above)
+            return error;
+        error = Make(above);
+        return error.IsNone ? MakeOne(path) : error;
+    }
+
+    /// <inheritdoc/>
+    public DiskError Open(string name, out IJournalDisk disk)
+    {
+        string below = Path.Combine(path, name);
+        disk = new PosixDisk(below);
+        bool isNew = !Directory.Exists(below);
+        DiskError error = MakeOne(below);
+        return error.IsNone && isNew ? Root.SyncDirectory() : error;
+    }
+
+    /// <inheritdoc/>
+    public bool Has(string name) => Directory.Exists(Path.Combine(path, name));
+
+    private static DiskError MakeOne(string directory)
+    {
+        if (Directory.Exists(directory) || MakeDirectory(directory, OwnerOnly) == 0)
+            return DiskError.None;
+        int errno = Marshal.GetLastPInvokeError();
+        return errno == FileExists && Directory.Exists(directory)
+            ? DiskError.None
+            : new DiskError(DiskOperation.Open, errno);
+    }
+
+    [LibraryImport("libc", EntryPoint = "mkdir", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
+    private static partial int MakeDirectory(string path, int mode);
+}

@@ -1,0 +1,41 @@
+using IotTcpGateway.Files;
+
+using Microsoft.Win32.SafeHandles;
+
+using Xunit;
+
+namespace IotTcpGateway.Tests.Files;
+
+public sealed class FileLockTests : IDisposable
+{
+    private readonly DirectoryInfo folder = Directory.CreateTempSubdirectory("lock-");
+
+    private string FilePath => Path.Combine(folder.FullName, ".lock");
+
+    public void Dispose() => folder.Delete(recursive: true);
+
+    [Fact]
+    public void TryTake_HeldThenGivenBack_IsNullThenTaken()
+    {
+        using (SafeFileHandle? first = FileLock.TryTake(FilePath))
+        {
+            Assert.NotNull(first);
+            Assert.Null(FileLock.TryTake(FilePath));
+            Assert.True(FileLock.IsTaken(FilePath));
+        }
+
+        using SafeFileHandle? second = FileLock.TryTake(FilePath);
+        Assert.NotNull(second);
+    }
+
+    [Fact]
+    public void IsTaken_NobodyHasIt_ChangesNothing()
+    {
+        Assert.False(FileLock.IsTaken(FilePath));
+        Assert.False(File.Exists(FilePath));
+        File.WriteAllText(FilePath, "");
+        Assert.False(FileLock.IsTaken(FilePath));
+        using SafeFileHandle? taken = FileLock.TryTake(FilePath);
+        Assert.NotNull(taken);
+    }
+}
