@@ -17,7 +17,11 @@ namespace IotTcpGateway;
 /// <summary>The gateway as a whole: its parts put together, started sinks before sources, stopped the other way round.</summary>
 internal sealed partial class Gateway : IAsyncDisposable
 {
-    private static readonly TimeSpan DrainLimit = TimeSpan.FromSeconds(4);
+    // What the broker does not confirm in this time at the end goes to disk.
+    private static readonly TimeSpan DrainLimit = TimeSpan.FromSeconds(1);
+    private static readonly TimeSpan DrainLimitWithoutDisk = TimeSpan.FromSeconds(4);
+    private static readonly TimeSpan FlushLimit = TimeSpan.FromSeconds(3);
+    private static readonly TimeSpan CloseLimit = TimeSpan.FromSeconds(1);
 
     private readonly TimeProvider time;
     private readonly ILogger logger;
@@ -26,6 +30,8 @@ internal sealed partial class Gateway : IAsyncDisposable
     private readonly LatencyWindow latency;
     private readonly GatewayClock clock;
     private readonly RecordBuffer buffer;
+    private readonly DropLedger ledger;
+    private readonly BufferStore? store;
     private readonly DeviceBoard board = new();
     private readonly KeyRing keys;
     private readonly Forwarder forwarder;
@@ -49,10 +55,14 @@ internal sealed partial class Gateway : IAsyncDisposable
             null,
             "Answers to commands given up because too many waited for the broker.");
         clock = new GatewayClock(time, configuration.Gateway.TrustClock ? () => true : isClockSynchronised);
-        buffer = new RecordBuffer(configuration.Buffer, time, meter);
+        ledger = new DropLedger(time, () => clock.IsSynchronised ? clock.UnixMilliseconds : 0);
+        buffer = new RecordBuffer(configuration.Buffer, time, meter) { GivenUp = ledger.Add };
+        if (configuration.Buffer.Disk > 0)
+            store = CreateStore(configuration);
         keys = new KeyRing(configuration.Devices.File, time, logger);
         forwarder = new Forwarder(
-            configuration.Mqtt, configuration.Gateway.Id, ProductVersion.Text, buffer, board, commands, clock, time, meter, logger);
+            configuration.Mqtt, configuration.Gateway.Id, ProductVersion.Text, buffer, board, commands, clock, time, meter, logger,
+            ledger: ledger, drainRate: configuration.Buffer.DrainRate, disk: () => Disk);
         ingest = new IngestService(
             configuration.Devices, buffer, board, commands, clock, time, meter, keys.Find, logger);
         keys.Changed += changed => ingest.ChangeKeys(keys.Find, id => !changed.Contains(id));
@@ -62,36 +72,59 @@ internal sealed partial class Gateway : IAsyncDisposable
     public GatewayHealth Health { get; }
 
     /// <summary>Completes when a worker has failed: the gateway cannot go on then.</summary>
-    public Task Completion => configuration.Mqtt.Brokers.Count == 0
-        ? ingest.Completion
-        : Task.WhenAny(ingest.Completion, forwarder.Completion).Unwrap();
+    public Task Completion => Task.WhenAny(
+    [
+        ingest.Completion,
+        .. configuration.Mqtt.Brokers.Count > 0 ? [forwarder.Completion] : Array.Empty<Task>(),
+        .. store is not null ? [store.Completion] : Array.Empty<Task>(),
+    ]).Unwrap();
+
+    private DiskStatus Disk => store?.Status ?? DiskStatus.Off;
 
     /// <summary>Where it listens, by listener name, with real ports.</summary>
     public IReadOnlyList<(string Name, IPEndPoint Endpoint)> Endpoints => ingest.Endpoints;
 
     /// <summary>Begins to forward, then to listen.</summary>
     /// <exception cref="System.Net.Sockets.SocketException">An endpoint cannot be used.</exception>
+    /// <exception cref="IOException">The buffer's directory cannot be used.</exception>
     public void Start()
     {
         keys.Start();
+        if (store is not null)
+        {
+            ingest.Restore(store.Open());
+            store.Start();
+        }
+
         forwarder.Start();
         ingest.Start(configuration.Listeners);
         isListening = true;
     }
 
-    /// <summary>Reads and accepts no more, waits for the broker's last confirmations, tells devices and broker goodbye.</summary>
+    /// <summary>
+    /// Reads and accepts no more, waits for the broker's last confirmations, puts the rest on disk, tells devices and
+    /// broker goodbye.
+    /// </summary>
     public async Task StopAsync(Action<string> say)
     {
         isListening = false;
         ingest.StopReading();
         say($"stopping: {buffer.Records} frames wait for the broker");
-        await forwarder.DrainAsync(DrainLimit).ConfigureAwait(false);
-        if (buffer.Records > 0)
-            LogLeftBehind(logger, buffer.Records);
+        await forwarder.DrainAsync(store is null ? DrainLimitWithoutDisk : DrainLimit).ConfigureAwait(false);
+        if (store is not null && buffer.Records > 0)
+        {
+            say($"stopping: {buffer.Records} frames go to disk");
+            await store.FlushAsync(FlushLimit).ConfigureAwait(false);
+        }
+
+        if (buffer.Records - Disk.Records is > 0 and long unsafeRecords)
+            LogLeftBehind(logger, unsafeRecords);
         say("stopping: last ACKs");
         await ingest.FinishAsync().ConfigureAwait(false);
         say("stopping: offline statuses");
         await forwarder.StopAsync().ConfigureAwait(false);
+        if (store is not null)
+            await store.StopAsync(CloseLimit).ConfigureAwait(false);
     }
 
     /// <summary>Takes what of a new configuration can be taken now; says what cannot.</summary>
@@ -130,7 +163,13 @@ internal sealed partial class Gateway : IAsyncDisposable
                 ingest.Metrics.Gaps,
                 latency.Read()),
             Buffer = new BufferStatus(
-                buffer.Records, buffer.DroppedRecords, buffer.MemoryBytes, buffer.MemoryBytesMax, buffer.IsFull),
+                buffer.Records,
+                buffer.DroppedRecords,
+                buffer.MemoryBytes,
+                buffer.MemoryBytesMax,
+                buffer.IsFull,
+                StatusOf(Disk),
+                [.. ledger.Latest.Select(StatusOf)]),
             Broker = new BrokerStatus(
                 link.IsConnected, link.Broker, link.Version, link.InFlight, link.Published, link.Reconnects, link.LastFailure),
             ResidentMebibytes = Math.Round(Environment.WorkingSet / 1048576.0, 1),
@@ -143,11 +182,39 @@ internal sealed partial class Gateway : IAsyncDisposable
         ingest.Dispose();
         forwarder.Dispose();
         keys.Dispose();
+        store?.Dispose();
+        ledger.Dispose();
         buffer.Dispose();
         metrics.Dispose();
         meter.Dispose();
         return ValueTask.CompletedTask;
     }
+
+    private BufferStore CreateStore(GatewayConfiguration of)
+    {
+        var settings = new LaneSettings(
+            of.Devices.MaxTableMemory, of.Buffer.MaxAge, new RunTime(time), HostBoot.Id(), a => clock.UnixMillisecondsOf(a));
+        int bootsMax = of.Devices.MaxDevices * DeviceRegistry.BootsMax;
+        return new BufferStore(buffer, ledger, of.Buffer, settings, bootsMax, time, meter, logger);
+    }
+
+    private static BufferDiskStatus StatusOf(DiskStatus disk) => new(
+        DiskStatus.Word(disk.State),
+        disk.Error,
+        disk.Records,
+        disk.Bytes,
+        disk.BytesMax,
+        disk.IsSpilling,
+        disk.WrittenBytes,
+        disk.DeviceBytes,
+        disk.DeviceBytesPerDay,
+        disk.SecondsUntilFull,
+        disk.LastSyncMilliseconds,
+        disk.Quarantined,
+        disk.Lost);
+
+    private static GapStatus StatusOf(GapReport gap) => new(
+        gap.DeviceId, gap.BootId, gap.From, gap.To, gap.Count, DropReasons.Word(gap.Reason), gap.UnixMilliseconds);
 
     [LoggerMessage(1101, LogLevel.Warning,
         "{Count} frames were not confirmed by the broker in time: they were not acknowledged, and the devices will send them again")]

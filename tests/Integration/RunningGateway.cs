@@ -30,6 +30,7 @@ internal sealed class RunningGateway : IAsyncDisposable
             Listeners = [Listener("field", "127.0.0.1:0")],
             Devices = new DevicesOptions { File = keyFile },
         };
+        configuration.Buffer.Directory = Path.Combine(folder.FullName, "buffer");
         configuration.Mqtt.Brokers = [Uri(brokerPort)];
         configure?.Invoke(configuration);
         GatewayDefaults.Fill(configuration);

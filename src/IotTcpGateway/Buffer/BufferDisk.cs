@@ -23,6 +23,7 @@ internal sealed class BufferDisk : IDisposable
     private readonly BufferOptions options;
     private readonly LaneSettings settings;
     private readonly RecordBuffer buffer;
+    private long missing;
     private readonly LaneJournal?[] lanes = new LaneJournal?[Lanes];
 
     public BufferDisk(IBufferDirectory directory, BufferOptions options, LaneSettings settings, RecordBuffer buffer)
@@ -41,6 +42,14 @@ internal sealed class BufferDisk : IDisposable
     /// <summary>What was found damaged at the start, a line each.</summary>
     public List<string> Damage { get; } = [];
 
+    /// <summary>Entries that were missing at the start; asked once.</summary>
+    public long TakeMissing()
+    {
+        long taken = missing;
+        missing = 0;
+        return taken;
+    }
+
     /// <summary>Bytes of all lanes' files.</summary>
     public long Bytes => lanes.Sum(l => l?.Journal.DiskBytes ?? 0);
 
@@ -51,6 +60,9 @@ internal sealed class BufferDisk : IDisposable
     /// <summary>Opens what there is from before the start.</summary>
     public DiskError Open(CustodyMemory custody)
     {
+        OpenError = directory.Prepare();
+        if (!OpenError.IsNone)
+            return OpenError;
         if (CustodyFile.TryRead(directory.Root, out long seconds, out List<CustodyEntry> entries))
         {
             settings.RunTime.Resume(seconds);
@@ -158,6 +170,7 @@ internal sealed class BufferDisk : IDisposable
     {
         if (report.IsClean)
             return;
+        missing += report.MissingRecords;
         Damage.Add(
             $"{name}: {report.MissingRecords} entries missing, {report.TornBytes} torn bytes cut, "
             + $"{report.DamagedHeaders} damaged headers, {report.BrokenSegments} broken segments, "

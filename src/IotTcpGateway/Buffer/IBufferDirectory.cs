@@ -5,6 +5,9 @@ namespace IotTcpGateway.Buffer;
 /// <summary>The buffer's directory; the seam between the buffer and the operating system.</summary>
 internal interface IBufferDirectory
 {
+    /// <summary>Makes the directory if it is missing, and keeps every other process out of it.</summary>
+    DiskError Prepare();
+
     /// <summary>The directory itself.</summary>
     IJournalDisk Root { get; }
 

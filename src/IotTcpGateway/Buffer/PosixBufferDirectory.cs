@@ -1,20 +1,54 @@
 using System.Runtime.InteropServices;
 
+using IotTcpGateway.Files;
 using IotTcpGateway.Journal;
+
+using Microsoft.Win32.SafeHandles;
 
 namespace IotTcpGateway.Buffer;
 
 /// <summary>A directory of Linux. Whatever is made is the owner's alone.</summary>
-internal sealed partial class PosixBufferDirectory(string path) : IBufferDirectory
+internal sealed partial class PosixBufferDirectory(string path) : IBufferDirectory, IDisposable
 {
+    /// <summary>Errno when another process has it.</summary>
+    public const int InUse = 11;
+
+    private const string LockName = ".lock";
     private const int OwnerOnly = 0x1C0;
     private const int FileExists = 17;
+    private const int ForReadingAndWriting = 6;
+
+    private SafeFileHandle? held;
 
     /// <inheritdoc/>
     public IJournalDisk Root { get; } = new PosixDisk(path);
 
-    /// <summary>Makes the directory and those above it, unless they are there.</summary>
-    public static DiskError Make(string path)
+    /// <inheritdoc/>
+    public DiskError Prepare()
+    {
+        if (held is not null)
+            return DiskError.None;
+        DiskError error = Make(path);
+        if (!error.IsNone)
+            return error;
+        if (Access(path, ForReadingAndWriting) != 0)
+            return new DiskError(DiskOperation.Open, Marshal.GetLastPInvokeError());
+        try
+        {
+            held = FileLock.TryTake(Path.Combine(path, LockName));
+            return held is null ? new DiskError(DiskOperation.Open, InUse) : DiskError.None;
+        }
+        catch (IOException)
+        {
+            return new DiskError(DiskOperation.Open, DiskError.InputOutput);
+        }
+    }
+
+    /// <inheritdoc/>
+    public void Dispose() => held?.Dispose();
+
+    // With those above it, unless they are there.
+    private static DiskError Make(string path)
     {
         DiskError error = MakeOne(path);
         if (error.Errno != DiskError.NoEntry || Path.GetDirectoryName(path) is not { Length: > 0 } above)
@@ -48,4 +82,7 @@ internal sealed partial class PosixBufferDirectory(string path) : IBufferDirecto
 
     [LibraryImport("libc", EntryPoint = "mkdir", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
     private static partial int MakeDirectory(string path, int mode);
+
+    [LibraryImport("libc", EntryPoint = "access", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
+    private static partial int Access(string path, int mode);
 }

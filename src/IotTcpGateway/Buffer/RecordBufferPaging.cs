@@ -230,6 +230,16 @@ internal sealed partial class RecordBuffer
         Tell(owners);
     }
 
+    /// <summary>Records were lost by damage.</summary>
+    public void CountLost(long records)
+    {
+        if (records == 0)
+            return;
+        lock (gate)
+            DroppedRecords += records;
+        CountDropped(records, DropReason.Damaged);
+    }
+
     private static void PassOverNeedsLock(RecordChunk onDisk, long id) =>
         onDisk.Ids = onDisk.Ids with { First = Math.Max(onDisk.Ids.First, id + 1) };
 

@@ -95,6 +95,13 @@ internal sealed partial class RecordBuffer
         }
     }
 
+    /// <summary>Whether a lane has records that were not handed to its journal.</summary>
+    public bool HasUnspilled(int priority)
+    {
+        lock (gate)
+            return TryFindUnspilledNeedsLock(LaneAt(priority), out _, out _);
+    }
+
     /// <summary>Hands records that are in memory alone to the lane's journal, oldest first.</summary>
     /// <param name="priority">The lane.</param>
     /// <param name="recordsMax">No more at once, because ingest waits.</param>

@@ -28,7 +28,7 @@ internal sealed class MessageLines : IMessageSink, IDisposable
     private readonly IPayloadEncoder encoder;
     private readonly bool isRaw;
     private readonly bool hasProperties;
-    private DeviceStream stream = new("", 0, 0);
+    private DeviceStream stream = new("", 0, priority: 1, slot: 0);
     private uint sequence;
     private string reason = "";
 
@@ -55,7 +55,7 @@ internal sealed class MessageLines : IMessageSink, IDisposable
     {
         SpilledFrame frame = stored.Frame;
         if (stream.BootId != frame.BootId || !IsOf(stream, frame.DeviceId))
-            stream = new DeviceStream(Encoding.UTF8.GetString(frame.DeviceId), frame.BootId, 0);
+            stream = new DeviceStream(Encoding.UTF8.GetString(frame.DeviceId), frame.BootId, priority: 1, slot: 0);
         sequence = frame.Sequence;
         reason = Encoding.UTF8.GetString(frame.Reason);
         var record = new BufferedRecord

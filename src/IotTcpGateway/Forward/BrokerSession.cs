@@ -1,3 +1,4 @@
+using IotTcpGateway.Buffer;
 using IotTcpGateway.Commands;
 using IotTcpGateway.Forward.Payloads;
 
@@ -34,6 +35,7 @@ internal sealed partial class BrokerSession : IDisposable
     private readonly CommandSubscription subscription;
     private readonly LoopTimer timer;
     private readonly long startedAt;
+    private DiskStatus diskTold = DiskStatus.Off;
     private int turn;
     private bool isHeld;
     private bool isFinishing;
@@ -73,7 +75,8 @@ internal sealed partial class BrokerSession : IDisposable
     /// <summary>Publishes until the link is lost or everything is said.</summary>
     public async Task<LinkEnd> RunAsync()
     {
-        PublishGatewayStatus(context.OnlinePayload());
+        context.Buffer.BeginTaking();
+        TellOnline();
         while (!loss.HasHappened && !(hasSaidGoodbye && outbox.IsEmpty && outbox.InFlight == 0))
         {
             context.Turned();
@@ -100,6 +103,7 @@ internal sealed partial class BrokerSession : IDisposable
     {
         outbox.Window = IsRestrained ? 1 : terms.Window;
         Send();
+        TellOnlineIfChanged();
         Subscribe();
         while (CanTake() && TakeNext())
         {
@@ -170,6 +174,22 @@ internal sealed partial class BrokerSession : IDisposable
         {
             Settle(tooLarge, Verdict.Refused, "packet-too-large");
         }
+    }
+
+    private void TellOnline()
+    {
+        diskTold = context.Disk();
+        PublishGatewayStatus(context.OnlinePayload(diskTold));
+    }
+
+    // What became of the disk is for those to know who watch the gateway.
+    private void TellOnlineIfChanged()
+    {
+        if (Volatile.Read(ref isFinishing) || !outbox.IsEmpty || !outbox.HasWindow || outbox.IsCut)
+            return;
+        DiskStatus now = context.Disk();
+        if (now.State != diskTold.State || now.Error != diskTold.Error)
+            TellOnline();
     }
 
     private void PublishGatewayStatus(byte[] payload)
@@ -326,6 +346,7 @@ internal sealed partial class BrokerSession : IDisposable
 
     private void GiveBack()
     {
+        records.End();
         foreach (Publication publication in outbox.Unconfirmed())
         {
             // All other states are told anew on the next link.

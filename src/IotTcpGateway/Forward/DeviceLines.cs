@@ -6,7 +6,7 @@ namespace IotTcpGateway.Forward;
 /// Devices whose messages the broker refuses for now: the records of each wait in order, and its oldest is tried again
 /// with back-off, while all other devices go on.
 /// </summary>
-internal sealed class DeviceLines(TimeProvider time)
+internal sealed class DeviceLines(TimeProvider time, Action<string, bool> waits)
 {
     /// <summary>
     /// Records that may wait outside the buffer's order; beyond it nothing more is taken from the buffer.
@@ -24,20 +24,24 @@ internal sealed class DeviceLines(TimeProvider time)
     public bool IsFull => records >= RecordsMax;
 
     /// <summary>Puts a record into its device's line; false if the device has none.</summary>
-    public bool TryJoin(string deviceId, RecordHandle handle)
+    public bool TryJoin(string deviceId, RecordHandle handle, long order)
     {
         if (!lines.TryGetValue(deviceId, out Line? line))
             return false;
-        Add(line, handle);
+        Add(line, handle, order);
         return true;
     }
 
     /// <summary>A record was refused for now.</summary>
-    public void Refused(string deviceId, RecordHandle handle)
+    public void Refused(string deviceId, RecordHandle handle, long order)
     {
         if (!lines.TryGetValue(deviceId, out Line? line))
+        {
             lines.Add(deviceId, line = new Line());
-        Add(line, handle);
+            waits(deviceId, true);
+        }
+
+        Add(line, handle, order);
         // Many in flight may be refused at once: that is one refusal. The next is that of the record that was tried.
         bool isFirst = line.Wait == TimeSpan.Zero;
         if (!isFirst && line.Trying != handle)
@@ -50,7 +54,7 @@ internal sealed class DeviceLines(TimeProvider time)
     /// <summary>
     /// A record was settled; if it was the one tried, and confirmed, its line is free and goes on in order.
     /// </summary>
-    public void Settled(string deviceId, RecordHandle handle, bool isConfirmed, Queue<RecordHandle> freed)
+    public void Settled(string deviceId, RecordHandle handle, bool isConfirmed, Queue<(RecordHandle Handle, long Order)> freed)
     {
         if (lines.Count == 0 || !lines.TryGetValue(deviceId, out Line? line) || line.Trying != handle)
             return;
@@ -64,25 +68,27 @@ internal sealed class DeviceLines(TimeProvider time)
         }
 
         lines.Remove(deviceId);
+        waits(deviceId, false);
         records -= line.Records.Count;
-        while (line.Records.TryDequeue(out RecordHandle next, out _))
+        while (line.Records.TryDequeue(out (RecordHandle Handle, long Order) next, out _))
             freed.Enqueue(next);
     }
 
     /// <summary>The oldest record of a line whose wait is over.</summary>
-    public bool TryTakeDue(out RecordHandle handle)
+    public bool TryTakeDue(out RecordHandle handle, out long order)
     {
         foreach (Line line in lines.Values)
         {
             if (line.Trying is not null || line.Records.Count == 0 || UntilDue(line) > TimeSpan.Zero)
                 continue;
-            handle = line.Records.Dequeue();
+            (handle, order) = line.Records.Dequeue();
             line.Trying = handle;
             records--;
             return true;
         }
 
         handle = default;
+        order = 0;
         return false;
     }
 
@@ -104,15 +110,25 @@ internal sealed class DeviceLines(TimeProvider time)
 
     private TimeSpan UntilDue(Line line) => line.Wait - time.GetElapsedTime(line.RefusedAt);
 
-    private void Add(Line line, RecordHandle handle)
+    /// <summary>The link is lost: nobody waits any more.</summary>
+    public void Clear()
     {
-        line.Records.Enqueue(handle, handle.Value);
+        foreach (string deviceId in lines.Keys)
+            waits(deviceId, false);
+        lines.Clear();
+        records = 0;
+    }
+
+    private void Add(Line line, RecordHandle handle, long order)
+    {
+        line.Records.Enqueue((handle, order), order);
         records++;
     }
 
     private sealed class Line
     {
-        public PriorityQueue<RecordHandle, long> Records { get; } = new();
+        /// <summary>In the order in which they were taken from the buffer.</summary>
+        public PriorityQueue<(RecordHandle Handle, long Order), long> Records { get; } = new();
 
         public TimeSpan Wait { get; set; }
 

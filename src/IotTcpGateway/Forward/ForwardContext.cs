@@ -64,6 +64,9 @@ internal sealed class ForwardContext
     /// </summary>
     public Queue<CommandAnswer> AnswersAgain { get; } = new();
 
+    /// <summary>Most records of a backlog a second; 0 for no limit.</summary>
+    public int DrainRate { get; init; }
+
     public bool IsRaw => Options.Payload == "raw";
 
     /// <summary>When a forwarding loop last turned.</summary>
@@ -71,8 +74,11 @@ internal sealed class ForwardContext
 
     public void Turned() => Volatile.Write(ref turnedAt, Time.GetTimestamp());
 
-    public byte[] OnlinePayload() => StatusPayloads.Gateway(
-        true, GatewayId, Version, Clock.IsSynchronised ? Clock.UnixMilliseconds : null);
+    /// <summary>The state of the buffer's disk.</summary>
+    public Func<DiskStatus> Disk { get; init; } = () => DiskStatus.Off;
+
+    public byte[] OnlinePayload(DiskStatus disk) => StatusPayloads.Gateway(
+        true, GatewayId, Version, Clock.IsSynchronised ? Clock.UnixMilliseconds : null, disk);
 
     public byte[] OfflinePayload() => StatusPayloads.Gateway(false, GatewayId, Version, null);
 }

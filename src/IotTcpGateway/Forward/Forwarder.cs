@@ -61,7 +61,9 @@ internal sealed partial class Forwarder : IDisposable
         Meter meter,
         ILogger logger,
         Func<double>? jitter = null,
-        DropLedger? ledger = null)
+        DropLedger? ledger = null,
+        int drainRate = 0,
+        Func<DiskStatus>? disk = null)
     {
         var topics = new Topics(options.Topic, options.StatusTopic, gatewayId);
         context = new ForwardContext
@@ -74,6 +76,8 @@ internal sealed partial class Forwarder : IDisposable
             Board = board,
             Commands = commands,
             Ledger = ledger,
+            DrainRate = drainRate,
+            Disk = disk ?? (() => DiskStatus.Off),
             Clock = clock,
             Time = time,
             Metrics = new ForwardMetrics(meter, ledger),

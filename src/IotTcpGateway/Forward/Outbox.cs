@@ -17,8 +17,8 @@ namespace IotTcpGateway.Forward;
 /// </summary>
 internal sealed class Outbox(IMqttClient client, ForwardContext context, BrokerTerms terms, LinkLoss loss)
 {
-    // Fixed header, packet id, lengths, and the two user properties of a raw payload.
-    private const int PacketOverheadBytes = 64;
+    // Fixed header, packet id, lengths, and the three user properties of a raw payload.
+    private const int PacketOverheadBytes = 96;
 
     private readonly ConcurrentQueue<Publication> answered = new();
     private readonly Queue<Publication> outgoing = new();
@@ -205,8 +205,16 @@ internal sealed class Outbox(IMqttClient client, ForwardContext context, BrokerT
             return;
         message.CorrelationData = publication.Answer?.Request.CorrelationData;
         message.UserProperties = context.IsRaw && publication.Record is { } record
-            ? [PropertyOf("boot", record.BootId), PropertyOf("seq", record.Sequence)]
+            ? PropertiesOf(record)
             : null;
+    }
+
+    private static List<MqttUserProperty> PropertiesOf(RecordInFlight record)
+    {
+        List<MqttUserProperty> properties = [PropertyOf("boot", record.BootId), PropertyOf("seq", record.Sequence)];
+        if (record.IsBackfill)
+            properties.Add(new MqttUserProperty("backfill", "true"u8.ToArray()));
+        return properties;
     }
 
     private static MqttUserProperty PropertyOf(string name, uint value) =>

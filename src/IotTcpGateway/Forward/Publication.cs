@@ -38,6 +38,12 @@ internal sealed class RecordInFlight
 
     public Verdict Verdict { get; set; }
 
+    /// <summary>Grows with each record that is taken from the buffer.</summary>
+    public long Order { get; set; }
+
+    /// <summary>Whether newer records went before it.</summary>
+    public bool IsBackfill { get; set; }
+
     /// <summary>Why it was refused.</summary>
     public string Reason { get; set; } = "";
 

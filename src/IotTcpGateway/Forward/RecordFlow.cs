@@ -1,5 +1,6 @@
 using IotTcpGateway.Buffer;
 using IotTcpGateway.Forward.Payloads;
+using IotTcpGateway.Time;
 
 namespace IotTcpGateway.Forward;
 
@@ -11,14 +12,18 @@ internal sealed class RecordFlow(ForwardContext context, Outbox outbox) : IMessa
 {
     private const int BatchBytesMax = 64 * 1024;
 
-    private readonly DeviceLines lines = new(context.Time);
+    private readonly DeviceLines lines = new(context.Time, context.Buffer.SetWaiting);
+    private readonly TokenBucket drain = new(context.Time);
     private readonly Dictionary<string, Publication> batches = [];
     private readonly PublicationList batchesByAge = new();
-    private readonly Queue<RecordHandle> freed = new();
-    private readonly Queue<RecordHandle> alone = new();
+    private readonly Queue<(RecordHandle Handle, long Order)> freed = new();
+    private readonly Queue<(RecordHandle Handle, long Order)> alone = new();
     private readonly Stack<RecordInFlight> spare = new();
     private RecordInFlight? encoding;
     private bool encodesAlone;
+    private long taken;
+    private TimeSpan drainDue;
+    private long drainAskedAt;
 
     /// <summary>Records whose messages the broker has all answered, one way or the other.</summary>
     public long Answered { get; private set; }
@@ -32,22 +37,26 @@ internal sealed class RecordFlow(ForwardContext context, Outbox outbox) : IMessa
     /// <summary>Makes messages of the next record; false if there is none.</summary>
     public bool TryTake(bool mustBeAlone)
     {
-        if (alone.TryDequeue(out RecordHandle handle))
-            return TakeAgain(handle, mustBeAlone: true);
-        if (lines.TryTakeDue(out handle))
+        if (alone.TryDequeue(out (RecordHandle Handle, long Order) again))
+            return TakeAgain(again.Handle, again.Order, mustBeAlone: true);
+        if (lines.TryTakeDue(out RecordHandle due, out long order))
         {
-            Encode(context.Buffer.Read(handle), mustBeAlone: true);
+            Encode(context.Buffer.Read(due), order, mustBeAlone: true);
             return true;
         }
 
-        if (freed.TryDequeue(out handle))
-            return TakeAgain(handle, mustBeAlone);
-        if (lines.IsFull || !context.Buffer.TryTake(out BufferedRecord record))
+        if (freed.TryDequeue(out again))
+            return TakeAgain(again.Handle, again.Order, mustBeAlone);
+        if (lines.IsFull || !TryTakeNext(out BufferedRecord record))
             return false;
-        if (!lines.TryJoin(record.Stream.DeviceId, record.Handle))
-            Encode(record, mustBeAlone);
+        order = ++taken;
+        if (!lines.TryJoin(record.Stream.DeviceId, record.Handle, order))
+            Encode(record, order, mustBeAlone);
         return true;
     }
+
+    /// <summary>The link is lost.</summary>
+    public void End() => lines.Clear();
 
     /// <inheritdoc/>
     public void Message(string? channel, ReadOnlySpan<byte> payload)
@@ -88,6 +97,12 @@ internal sealed class RecordFlow(ForwardContext context, Outbox outbox) : IMessa
     public TimeSpan? UntilNextDue()
     {
         TimeSpan? due = lines.UntilNextDue();
+        if (drainDue > TimeSpan.Zero)
+        {
+            TimeSpan left = drainDue - context.Time.GetElapsedTime(drainAskedAt);
+            due = due is null || left < due ? left : due;
+        }
+
         TimeSpan linger = context.Options.Batch.Linger;
         if (linger == TimeSpan.Zero || batchesByAge.First is not { } oldest)
             return due;
@@ -108,19 +123,38 @@ internal sealed class RecordFlow(ForwardContext context, Outbox outbox) : IMessa
         }
     }
 
-    private bool TakeAgain(RecordHandle handle, bool mustBeAlone)
+    // The pace of a backlog is limited so that a broker that returns is not flooded.
+    private bool TryTakeNext(out BufferedRecord record)
     {
-        BufferedRecord record = context.Buffer.Read(handle);
-        if (!lines.TryJoin(record.Stream.DeviceId, handle))
-            Encode(record, mustBeAlone);
+        bool isLimited = context.DrainRate > 0;
+        if (isLimited && drainDue > TimeSpan.Zero)
+            drainDue = context.Time.GetElapsedTime(drainAskedAt) >= drainDue ? TimeSpan.Zero : drainDue;
+        if (!context.Buffer.TryTake(out record, isBacklogAllowed: !isLimited || drainDue == TimeSpan.Zero))
+            return false;
+        if (isLimited && record.IsSynced)
+        {
+            drainDue = drain.Take(context.DrainRate);
+            drainAskedAt = context.Time.GetTimestamp();
+        }
+
         return true;
     }
 
-    private void Encode(in BufferedRecord record, bool mustBeAlone)
+    private bool TakeAgain(RecordHandle handle, long order, bool mustBeAlone)
+    {
+        BufferedRecord record = context.Buffer.Read(handle);
+        if (!lines.TryJoin(record.Stream.DeviceId, handle, order))
+            Encode(record, order, mustBeAlone);
+        return true;
+    }
+
+    private void Encode(in BufferedRecord record, long order, bool mustBeAlone)
     {
         if (!spare.TryPop(out encoding))
             encoding = new RecordInFlight();
         encoding.Handle = record.Handle;
+        encoding.Order = order;
+        encoding.IsBackfill = record.IsBackfill;
         encoding.DeviceId = record.Stream.DeviceId;
         encoding.BootId = record.Stream.BootId;
         encoding.Sequence = record.Sequence;
@@ -194,10 +228,10 @@ internal sealed class RecordFlow(ForwardContext context, Outbox outbox) : IMessa
                 context.Buffer.Refuse(handle, record.Reason);
                 break;
             case Verdict.RetryAlone:
-                alone.Enqueue(handle);
+                alone.Enqueue((handle, record.Order));
                 break;
             default:
-                lines.Refused(deviceId, handle);
+                lines.Refused(deviceId, handle, record.Order);
                 break;
         }
 

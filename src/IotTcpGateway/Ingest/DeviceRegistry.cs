@@ -1,4 +1,5 @@
 using IotTcpGateway.Buffer;
+using IotTcpGateway.Time;
 
 namespace IotTcpGateway.Ingest;
 
@@ -101,7 +102,7 @@ internal sealed class DeviceRegistry(DevicesOptions options, RecordBuffer buffer
     /// <summary>
     /// The stream of a boot, made if it is new; the one longest unused of more than four is forgotten.
     /// </summary>
-    public DeviceStream StreamOf(Device device, uint bootId)
+    public DeviceStream StreamOf(Device device, uint bootId, int priority)
     {
         lock (gate)
         {
@@ -112,7 +113,7 @@ internal sealed class DeviceRegistry(DevicesOptions options, RecordBuffer buffer
             }
             else
             {
-                stream = buffer.Open(device.Id, bootId);
+                stream = buffer.Open(device.Id, bootId, priority);
                 if (device.Streams.Count == BootsMax)
                 {
                     buffer.Forget(device.Streams[0]);
@@ -122,6 +123,28 @@ internal sealed class DeviceRegistry(DevicesOptions options, RecordBuffer buffer
 
             device.Streams.Add(stream);
             return stream;
+        }
+    }
+
+    /// <summary>Remembers a boot of which it is known from before the start what was safe.</summary>
+    public void Restore(in CustodyEntry entry)
+    {
+        lock (gate)
+        {
+            if (!devices.TryGetValue(entry.DeviceId, out Device? device))
+            {
+                if (devices.Count >= options.MaxDevices)
+                    return;
+                devices.Add(entry.DeviceId, device = new Device(entry.DeviceId, time));
+            }
+
+            if (device.Streams.Count == BootsMax)
+            {
+                buffer.Forget(device.Streams[0]);
+                device.Streams.RemoveAt(0);
+            }
+
+            device.Streams.Add(buffer.Restore(entry.DeviceId, entry.BootId, entry.Priority, entry.SafeSequence));
         }
     }
 

@@ -93,6 +93,13 @@ internal sealed partial class IngestService : IDisposable
         Completion = FirstFailureAsync([.. workers]);
     }
 
+    /// <summary>Remembers what was safe before the start; before anybody connects.</summary>
+    public void Restore(IEnumerable<CustodyEntry> custody)
+    {
+        foreach (CustodyEntry entry in custody)
+            context.Devices.Restore(entry);
+    }
+
     /// <summary>Takes changed limits by listener name.</summary>
     public void Change(IEnumerable<ListenerOptions> options)
     {

@@ -117,7 +117,7 @@ internal sealed partial class Session
 
         if (Volatile.Read(ref stopRequested) is { } stop)
             return stop;
-        stream = context.Devices.StreamOf(device!, bootId);
+        stream = context.Devices.StreamOf(device!, bootId, limits.Priority);
         // The older session may have taken more before it stopped.
         return highestUsed < stream.HighestTaken ? SessionEnding.BootIdReused : null;
     }

@@ -10,7 +10,7 @@ public partial class HouseTests
     // Who may use whom, of the executable's folders and the libraries. The root's Gateway.cs and Cli put it all together.
     private static readonly Dictionary<string, string[]> Allowed = new()
     {
-        ["Buffer"] = ["Journal", "Protocol"],
+        ["Buffer"] = ["Files", "Journal", "Protocol"],
         ["Commands"] = ["Protocol"],
         ["Configuration"] = ["Buffer", "Forward", "Health", "Ingest", "Protocol"],
         ["Demo"] = ["Configuration", "DeviceClient", "Health", "Ingest", "Keys", "Protocol"],

@@ -3,6 +3,7 @@ using System.Net.Sockets;
 
 using IotTcpGateway.Ingest;
 using IotTcpGateway.Protocol;
+using IotTcpGateway.Time;
 
 using Microsoft.Extensions.Time.Testing;
 

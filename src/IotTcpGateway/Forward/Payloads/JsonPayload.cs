@@ -134,6 +134,8 @@ internal sealed class JsonPayload(GatewayClock clock, bool isPerChannel) : IPayl
         WriteMilliseconds(values[first].Time);
         if (quality is not null)
             writer.WriteString("timeQuality"u8, quality);
+        if (record.IsBackfill)
+            writer.WriteBoolean("backfill"u8, true);
         writer.WriteStartObject("values"u8);
         for (int i = first; i < end; i++)
             WriteValue(record.Body, values[i]);

@@ -11,13 +11,19 @@ namespace IotTcpGateway.Forward.Payloads;
 /// <summary>Payloads of the retained topics, of command results and of gap reports.</summary>
 internal static class StatusPayloads
 {
-    public static byte[] Gateway(bool isOnline, string gatewayId, string version, long? sinceUnixMilliseconds) => Write(json =>
+    public static byte[] Gateway(
+        bool isOnline, string gatewayId, string version, long? sinceUnixMilliseconds, DiskStatus? disk = null) => Write(json =>
     {
         json.WriteString("state", isOnline ? "online" : "offline");
         json.WriteString("gateway", gatewayId);
         json.WriteString("version", version);
         if (sinceUnixMilliseconds is { } since)
             json.WriteNumber("since", since);
+        if (disk is null)
+            return;
+        json.WriteString("disk", DiskStatus.Word(disk.State));
+        if (disk.Error.Length > 0)
+            json.WriteString("diskError", disk.Error);
     });
 
     public static byte[] DeviceStatus(DeviceState state) => Write(json =>

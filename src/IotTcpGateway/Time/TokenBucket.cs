@@ -1,4 +1,4 @@
-namespace IotTcpGateway.Ingest;
+namespace IotTcpGateway.Time;
 
 /// <summary>So many tokens a second, with bursts of one second. Not safe for several threads.</summary>
 internal sealed class TokenBucket(TimeProvider time)

@@ -1,0 +1,117 @@
+using IotTcpGateway.Journal;
+
+namespace IotTcpGateway.Buffer;
+
+/// <summary>
+/// What goes from a lane's disk: what is settled, what is too old, and the oldest when there is no room. For the spilling
+/// thread.
+/// </summary>
+internal sealed class LaneRetention(int priority, RecordBuffer buffer, BufferDisk disk, DropLedger ledger)
+{
+    private long doomedThrough;
+    private DropReason reason;
+    private bool isBegun;
+    private long confirmedAtCursor = -1;
+    private long confirmedAtTrim;
+
+    /// <summary>Whether records are being given up.</summary>
+    public bool IsGivingUp => doomedThrough > 0;
+
+    /// <summary>Gives up the oldest segment; false if there is none.</summary>
+    public bool DropOldest()
+    {
+        if (IsGivingUp)
+            return true;
+        if (disk.Find(priority) is not { } lane || buffer.FillOf(priority).Synced == 0)
+            return false;
+        lane.Journal.Rotate();
+        long last = Math.Min(lane.Journal.OldestSegment.Last, lane.Journal.SyncedThrough);
+        return Begin(last, DropReason.BufferFull);
+    }
+
+    /// <summary>Gives up what is older than an age.</summary>
+    public void DropExpired(TimeSpan maxAge)
+    {
+        if (!IsGivingUp && disk.Find(priority) is { } lane)
+            Begin(Math.Min(lane.LastOlderThan(maxAge), lane.Journal.SyncedThrough), DropReason.Expired);
+    }
+
+    /// <summary>Goes on with what is being given up, as far as what is in flight lets it.</summary>
+    public void Advance()
+    {
+        if (!IsGivingUp || disk.Find(priority) is not { } lane)
+            return;
+        isBegun = isBegun || buffer.TryDoom(priority, doomedThrough);
+        if (!isBegun)
+            return;
+        bool isDone = buffer.DropDoomed(priority, reason, out IdRange onDisk);
+        while (!onDisk.IsEmpty)
+        {
+            if (!TryReport(lane, onDisk, out long records))
+                return;
+            buffer.ForgetOnDisk(priority, onDisk, records, reason);
+            isDone = buffer.DropDoomed(priority, reason, out onDisk);
+        }
+
+        // The ledger is on disk before what it is about is gone. If it has no room either, room is what is needed.
+        if (!isDone || ledger.Flush() is { IsNone: false, IsNoSpace: false })
+            return;
+        lane.Journal.GiveUpThrough(doomedThrough);
+        lane.Trim();
+        buffer.EndDoom(priority);
+        doomedThrough = 0;
+        isBegun = false;
+    }
+
+    /// <summary>Makes durable what the broker has confirmed, and frees its room.</summary>
+    /// <param name="isCursorDue">Whether it is time for the cursor; it is written anyway when nothing is left.</param>
+    public void Tidy(bool isCursorDue)
+    {
+        if (disk.Find(priority) is not { } lane)
+            return;
+        LaneFill fill = buffer.FillOf(priority);
+        long confirmed = lane.Journal.ConfirmedThrough;
+        bool isEmpty = fill.Synced == 0 && lane.Journal.PendingBytes == 0;
+        if (confirmed != confirmedAtCursor && confirmed > 0 && (isCursorDue || isEmpty)
+            && lane.Journal.CommitCursor().IsNone)
+        {
+            confirmedAtCursor = confirmed;
+        }
+
+        if (confirmed != confirmedAtTrim && lane.Trim().IsNone)
+            confirmedAtTrim = confirmed;
+        if (isEmpty)
+            lane.ForgetTables();
+    }
+
+    private bool Begin(long throughId, DropReason why)
+    {
+        if (disk.Find(priority) is not { } lane || throughId <= lane.Journal.ConfirmedThrough)
+            return false;
+        (doomedThrough, reason) = (throughId, why);
+        return true;
+    }
+
+    // False if it cannot be read now.
+    private bool TryReport(LaneJournal lane, IdRange ids, out long records)
+    {
+        records = 0;
+        using JournalReader reader = lane.Journal.CreateReader(ids.First);
+        while (reader.NextId <= ids.Last)
+        {
+            ReadResult result = reader.TryRead(out JournalRecord record);
+            if (result == ReadResult.Gap)
+                continue;
+            if (result == ReadResult.Failed)
+                return false;
+            if (result == ReadResult.End || record.Id > ids.Last)
+                break;
+            if (lane.Journal.IsConfirmed(record.Id) || !SpilledFrame.TryRead(record.Payload, out SpilledFrame frame))
+                continue;
+            ledger.Add(System.Text.Encoding.UTF8.GetString(frame.DeviceId), frame.BootId, frame.Sequence, reason);
+            records++;
+        }
+
+        return true;
+    }
+}

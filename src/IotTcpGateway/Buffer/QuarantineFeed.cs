@@ -1,0 +1,69 @@
+using IotTcpGateway.Journal;
+
+namespace IotTcpGateway.Buffer;
+
+/// <summary>
+/// Takes what the broker refused for good to the quarantine; what it cannot take is dropped. For the spilling thread.
+/// </summary>
+internal sealed class QuarantineFeed(RecordBuffer buffer, BufferDisk disk)
+{
+    private readonly List<SpilledRecord> pending = [];
+    private long quarantined;
+
+    /// <summary>Frames put into quarantine since the start.</summary>
+    public long Quarantined => Volatile.Read(ref quarantined);
+
+    public void Step()
+    {
+        while (buffer.TryPeekRefused(out BufferedRecord record, out string reason))
+        {
+            long id = 0;
+            AppendResult result = disk.OpenQuarantine() is { } quarantine
+                ? TryAppend(quarantine, record, reason, out id)
+                : AppendResult.Failed;
+            RecordHandle handle = buffer.TakeRefused();
+            if (result == AppendResult.Appended)
+                pending.Add(new SpilledRecord(handle, id));
+            else
+                buffer.Drop(handle, DropReason.Refused);
+        }
+
+        if (pending.Count > 0)
+            Commit(disk.Quarantine!);
+    }
+
+    private AppendResult TryAppend(LaneJournal quarantine, in BufferedRecord record, string reason, out long id)
+    {
+        AppendResult result = quarantine.TryAppend(record, reason, out id);
+        if (result == AppendResult.CommitFirst)
+        {
+            Commit(quarantine);
+            result = quarantine.TryAppend(record, reason, out id);
+        }
+
+        if (result != AppendResult.Full)
+            return result;
+        // The newest are what somebody will look at.
+        quarantine.Journal.DropOldest(out _);
+        return quarantine.TryAppend(record, reason, out id);
+    }
+
+    private void Commit(LaneJournal quarantine)
+    {
+        CommitResult result = quarantine.Commit();
+        foreach (SpilledRecord one in pending)
+        {
+            if (one.Id <= result.SyncedThrough)
+            {
+                Volatile.Write(ref quarantined, quarantined + 1);
+                buffer.Quarantined(one.Handle);
+            }
+            else
+            {
+                buffer.Drop(one.Handle, DropReason.Refused);
+            }
+        }
+
+        pending.Clear();
+    }
+}
