@@ -24,6 +24,7 @@ internal sealed class GatewayProcess : IAsyncDisposable
               "listeners": [ { "name": "field", "endpoint": "{{Endpoint}}", "authentication": ["hmac", "none"],
                                "maxConnectionsPerAddress": 500, "maxUnauthenticated": 500, "framesPerSecond": 10000 } ],
               "devices": { "file": "devices.json" },
+              "buffer": { "directory": "buffer" },
               "mqtt": { "brokers": ["mqtt://127.0.0.1:{{brokerPort}}"] },
             }
             """));

@@ -16,6 +16,7 @@ public sealed class Subscriber : IAsyncDisposable
 
     private readonly Lock gate = new();
     private readonly Dictionary<string, MqttApplicationMessage> states = [];
+    private readonly List<JsonElement> gaps = [];
     private readonly CancellationTokenSource stopping = new();
     private readonly IMqttClient client = new MqttClientFactory().CreateMqttClient();
     private readonly MqttClientOptions options;
@@ -36,6 +37,16 @@ public sealed class Subscriber : IAsyncDisposable
 
     /// <summary>Telemetry.</summary>
     public Deliveries Deliveries { get; }
+
+    /// <summary>Every gap report, those that came again too.</summary>
+    public IReadOnlyList<JsonElement> Gaps
+    {
+        get
+        {
+            lock (gate)
+                return [.. gaps];
+        }
+    }
 
     /// <summary>Times that the broker did not know its session and it had to subscribe.</summary>
     public int Sessions => Volatile.Read(ref sessions);
@@ -152,7 +163,11 @@ public sealed class Subscriber : IAsyncDisposable
         // The client uses its buffers again once the handler has ended.
         message.Payload = new ReadOnlySequence<byte>(BuffersExtensions.ToArray(message.Payload));
         lock (gate)
+        {
             states[message.Topic] = message;
+            if (message.Topic.EndsWith("/gaps", StringComparison.Ordinal))
+                gaps.Add(JsonOf(message));
+        }
     }
 
     private string Describe()

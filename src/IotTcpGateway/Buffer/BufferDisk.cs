@@ -116,6 +116,8 @@ internal sealed class BufferDisk : IDisposable
         return Quarantine;
     }
 
+    public bool HasLedger => directory.Has(LedgerName);
+
     /// <summary>Where the ledger is.</summary>
     public DiskError OpenLedgerDirectory(out IJournalDisk disk) => directory.Open(LedgerName, out disk);
 

@@ -113,7 +113,8 @@ internal sealed class LaneJournal : ISpillTarget, IDisposable
     public DiskError Trim()
     {
         // With a segment goes an entry that frames of the next one may need.
-        if (tables.Due.Count > 0 && (WriteDueTables() != AppendResult.Appended || Commit().State != JournalState.Healthy))
+        bool isAnyToGo = Journal.OldestSegment is { IsEmpty: false } oldest && oldest.Last <= Journal.ConfirmedThrough;
+        if (isAnyToGo && tables.Due.Count > 0 && (WriteDueTables() != AppendResult.Appended || Commit().State != JournalState.Healthy))
             return Journal.LastError;
         marks.Forget(Journal.ConfirmedThrough);
         return Journal.Trim();

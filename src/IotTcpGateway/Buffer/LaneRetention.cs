@@ -78,10 +78,10 @@ internal sealed class LaneRetention(int priority, RecordBuffer buffer, BufferDis
             confirmedAtCursor = confirmed;
         }
 
-        if (confirmed != confirmedAtTrim && lane.Trim().IsNone)
-            confirmedAtTrim = confirmed;
         if (isEmpty)
             lane.ForgetTables();
+        if (confirmed != confirmedAtTrim && lane.Trim().IsNone)
+            confirmedAtTrim = confirmed;
     }
 
     private bool Begin(long throughId, DropReason why)

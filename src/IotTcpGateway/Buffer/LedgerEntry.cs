@@ -6,7 +6,7 @@ internal readonly record struct LedgerKey(string DeviceId, uint BootId, DropReas
 /// <summary>An entry that the broker has not confirmed. Used under the ledger's lock.</summary>
 internal sealed class LedgerEntry(LedgerKey key, long unixMilliseconds, long begunAt)
 {
-    /// <summary>What an entry takes beside its device id: itself, its report, its place in the list and the index.</summary>
+    /// <summary>What it takes beside its device id: itself, its report, its places in list and index.</summary>
     private const int OverheadBytes = 224;
 
     public LedgerEntry(GapReport found)

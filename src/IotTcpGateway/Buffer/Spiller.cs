@@ -96,7 +96,7 @@ internal sealed partial class Spiller
     public bool TryOpen(CustodyMemory custody)
     {
         DiskError failed = disk.Open(custody);
-        if (failed.IsNone)
+        if (failed.IsNone && (disk.HasLedger || ledger.Entries > 0))
             failed = OpenLedger();
         isOpen = failed.IsNone;
         Become(isOpen ? DiskState.Healthy : DiskState.Failed, failed);

@@ -36,6 +36,7 @@ internal sealed class DemoWorld : IAsyncDisposable
             Devices = new DevicesOptions { File = keyFile },
             Http = new HttpOptions { Endpoint = "127.0.0.1:0" },
         };
+        configuration.Buffer.Directory = Path.Combine(directory.FullName, "buffer");
         configuration.Mqtt.Brokers = [string.Create(CultureInfo.InvariantCulture, $"mqtt://127.0.0.1:{broker.Port}")];
         GatewayDefaults.Fill(configuration);
         gateway = new Gateway(configuration, TimeProvider.System, () => true, loggers.CreateLogger("iotgw"));

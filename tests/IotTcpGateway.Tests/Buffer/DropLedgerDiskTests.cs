@@ -181,6 +181,25 @@ public sealed class DropLedgerDiskTests
     }
 
     [Fact]
+    public void Flush_OnAFullDisk_GoesToTheReserveAndIsDurable()
+    {
+        var disk = new SimulatedDisk(new Random(1));
+        DropLedger ledger = Open(disk);
+        disk.CapacityBytes = disk.Names.Sum(n => (long)disk[n].Length);
+        ledger.Add("a", 1, 1, DropReason.BufferFull);
+        Assert.Equal(DiskError.None, ledger.Flush());
+        // There is no second reserve.
+        ledger.Add("b", 1, 1, DropReason.BufferFull);
+        Assert.True(ledger.Flush().IsNoSpace);
+        disk.CapacityBytes = long.MaxValue;
+        Assert.Equal(DiskError.None, ledger.Flush());
+        ledger.Add("c", 1, 1, DropReason.BufferFull);
+        disk.CapacityBytes = 0;
+        disk.CutPower();
+        Assert.Equal(["a", "b"], TakeAll(Open(disk)).Select(r => r.DeviceId));
+    }
+
+    [Fact]
     public void FullOnDisk_OldestEntriesGoAndAreCounted()
     {
         var disk = new SimulatedDisk(new Random(1));
@@ -280,7 +299,7 @@ public sealed class DropLedgerDiskTests
     public void LedgerRecord_EveryPrefixAndWrongField_IsNoEntry()
     {
         var entry = new GapReport(
-            long.MaxValue, new string('x', 64), uint.MaxValue, 1, uint.MaxValue, long.MaxValue, DropReason.Operator, Now);
+            long.MaxValue, new string('x', 64), 9, 1, uint.MaxValue, long.MaxValue, DropReason.Operator, Now);
         byte[] record = new byte[LedgerRecord.BytesMax];
         int bytes = LedgerRecord.Write(record, entry);
         Assert.Equal(entry, LedgerRecord.Read(record.AsSpan(0, bytes)));
@@ -295,6 +314,68 @@ public sealed class DropLedgerDiskTests
             entry with { DeviceId = "a/b" },
         ];
         Assert.All(wrong, w => Assert.Null(LedgerRecord.Read(record.AsSpan(0, LedgerRecord.Write(record, w)))));
+    }
+
+    [Fact]
+    public async Task ManyThreads_AddFlushAndPublishAtOnce_TellEveryDropOnce()
+    {
+        const uint drops = 20_000;
+        using var directory = new TemporaryDirectory();
+        using DropLedger ledger = Open(new PosixDisk(directory.Path));
+        Task[] adding = [.. Enumerable.Range(0, 3).Select(device => Task.Run(() =>
+        {
+            for (uint sequence = 1; sequence <= drops; sequence++)
+                ledger.Add($"d{device}", 1, sequence, DropReason.BufferFull);
+        }))];
+        Task allAdded = Task.WhenAll(adding);
+        Task spilling = Task.Run(() =>
+        {
+            while (!allAdded.IsCompleted)
+            {
+                Assert.True(ledger.Flush().IsNone);
+                Assert.True(ledger.Tidy().IsNone);
+            }
+        });
+        long told = 0;
+        while (!allAdded.IsCompleted || ledger.Untaken > 0)
+        {
+            if (!ledger.TryTake(out GapReport? report))
+                continue;
+            if (report.Number % 3 == 0)
+            {
+                ledger.Rewind();
+                Assert.True(ledger.TryTake(out report));
+            }
+
+            told += report.Count;
+            ledger.Published(report);
+        }
+
+        await Task.WhenAll(allAdded, spilling);
+        Assert.Equal(3 * drops, told);
+        Assert.True(ledger.Flush().IsNone);
+        Assert.True(ledger.Tidy().IsNone);
+        using DropLedger again = Open(new PosixDisk(directory.Path));
+        Assert.Equal(0, again.ReportsWaiting);
+    }
+
+    [Fact]
+    public void Tidy_OneReportHeldBackByTheBroker_LetsTheOthersNotComeAgain()
+    {
+        var disk = new SimulatedDisk(new Random(1));
+        DropLedger ledger = Open(disk);
+        ledger.Add("held", 1, 1, DropReason.Refused);
+        for (int i = 0; i < 300; i++)
+            ledger.Add($"d{i}", 1, 1, DropReason.Refused);
+        ledger.Flush();
+        foreach (GapReport report in TakeAll(ledger).Skip(1))
+        {
+            ledger.Published(report);
+        }
+
+        Assert.True(ledger.Tidy().IsNone);
+        disk.CutPower();
+        Assert.Equal(["held"], TakeAll(Open(disk)).Select(r => r.DeviceId));
     }
 
     private static LedgerLimits Small(int memoryBytes) => new()

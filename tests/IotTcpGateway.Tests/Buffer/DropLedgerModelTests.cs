@@ -176,6 +176,15 @@ public sealed class DropLedgerModelTests
                 case 7:
                     disk.Fault = (operation, _) => operation == DiskOperation.Write ? DiskError.NoSpace : 0;
                     break;
+                case 8:
+                    // What other threads do while the disk is waited for.
+                    disk.Fault = (_, _) =>
+                    {
+                        if (random.Next(3) == 0)
+                            DoInMemory();
+                        return 0;
+                    };
+                    break;
                 case < 11:
                     disk.Fault = null;
                     break;

@@ -31,7 +31,7 @@ public sealed class LinkTests
         await link.ConnAckAsync(0);
         ReceivedPublish birth = await link.NextAsync();
         Assert.Equal("telemetry/gw/status", birth.Topic);
-        Assert.Equal("""{"state":"online","gateway":"gw","version":"1.2.3","since":1763900000000}""", birth.Text);
+        Assert.Equal("""{"state":"online","gateway":"gw","version":"1.2.3","since":1763900000000,"disk":"off"}""", birth.Text);
         Assert.True(birth.IsRetained);
     }
 
