@@ -178,6 +178,11 @@ class Fleet:
             self.granted = max(self.granted + 1, due - self.frames_per_second)
             return True
 
+    def send_at(self, frames_per_second):
+        """Another rate from now on."""
+        with self.gate:
+            self.frames_per_second, self.began, self.granted = frames_per_second, time.monotonic(), 0
+
     @property
     def acknowledged(self):
         return sum(device.acknowledged for device in self.devices)

@@ -50,7 +50,7 @@ class Consumer(Subscriber):
     def write_confirmed(self, keys):
         """What the broker confirmed and took with it into its grave was delivered by the gateway."""
         with self.writing:
-            for device, boot, sequence in sorted(keys):
+            for device, boot, sequence in sorted(keys - self.counts.keys()):
                 self.delivered.write(f"{device} {boot} {sequence}\n")
 
     def end(self):

@@ -23,7 +23,7 @@ class Drain(DiskTest):
 
     def test_live_first(self):
         self.backlog(drain="live-first", drainShare=10, drainRate=2000)
-        self.fleet.frames_per_second = 1000
+        self.fleet.send_at(1000)
         self.broker.start()
         wait_for(lambda: self.consumer.counts.keys() - self.before and self.left() < len(self.before) / 2,
                  "the backlog to come")
@@ -55,7 +55,7 @@ class Drain(DiskTest):
 
     def test_sessions_and_live_frames_go_on_in_a_long_replay(self):
         self.backlog(drainRate=3000)
-        self.fleet.frames_per_second = 1000
+        self.fleet.send_at(1000)
         sessions = self.fleet.sessions
         self.broker.start()
         self.fleet.wait_progress(3000, "live frames to be acknowledged in replay")

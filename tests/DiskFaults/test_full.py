@@ -6,15 +6,20 @@ from fleet import Fleet
 from outage import FRAME_BYTES, LISTENER, DiskTest
 
 
+# So many that their windows are more than memory holds.
+MANY = 150
+
+
 class Full(DiskTest):
-    def outage(self, frames, **buffer):
-        self.start(disk="8 MiB", memory="1 MiB", **buffer)
-        self.start_fleet(frames_per_second=5000).wait_progress(300)
+    def outage(self, frames, devices=12, **buffer):
+        self.start(disk="8 MiB", memory="1 MiB", listeners=[LISTENER | {"maxConnectionsPerAddress": 200}], **buffer)
+        self.start_fleet(devices, frames_per_second=5000).wait_progress(300)
         self.broker.stop()
         self.fleet.wait_progress(frames, "the disk to take frames")
 
     def test_refuse_holds_the_devices_back(self):
-        self.outage(1000, whenFull="refuse")
+        self.outage(1000, MANY, whenFull="refuse")
+        self.wait_state("full")
         wait_for(lambda: self.running.status()["buffer"]["isFull"], "the buffer to be full")
         self.assertLessEqual(self.bytes_on_disk(), 9 << 20)
         self.broker.start()
@@ -27,7 +32,7 @@ class Full(DiskTest):
         self.assert_reported(self.finish(gaps_expected=True))
 
     def test_newest_are_dropped_and_reported(self):
-        self.outage(1000, whenFull="drop-newest")
+        self.outage(1000, MANY, whenFull="drop-newest")
         wait_for(lambda: self.dropped() > 1000, "frames to be dropped")
         self.broker.start()
         verdict = self.finish(gaps_expected=True)
