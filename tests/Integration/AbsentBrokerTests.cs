@@ -21,6 +21,7 @@ public sealed class AbsentBrokerTests
         {
             configuration.Mqtt.Brokers.Insert(0, "mqtt://no-such-broker.invalid:1883");
             configuration.Buffer.Memory = 128 * 1024;
+            configuration.Buffer.Disk = 0;
         });
         await using var devices = new FieldDevices(gateway.Keys, gateway.Endpoint, Devices, Sample.LargeBody);
         await devices.SendAsync(Frames);

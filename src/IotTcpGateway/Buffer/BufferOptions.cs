@@ -39,6 +39,9 @@ internal sealed class BufferOptions
     /// <summary>Less disk than this is of no use.</summary>
     public const long DiskMin = 4 << 20;
 
+    /// <summary>Less memory than this does not go with a disk.</summary>
+    public const long MemoryMinWithDisk = 512 << 10;
+
     public AckPolicy Ack { get; set; } = AckPolicy.Safe;
 
     /// <summary>Bytes of memory that records may take; a hard cap.</summary>

@@ -139,8 +139,8 @@ internal sealed partial class RecordBuffer
     {
         if (chunk.Live == 0)
         {
-            // The last chunk is kept for what comes next.
-            if (chunk != chunk.Lane.Page && (chunk != chunk.Lane.Last || chunk.IsPage))
+            // The last chunk is kept for what comes next, unless devices wait for memory.
+            if (chunk != chunk.Lane.Page && (chunk != chunk.Lane.Last || chunk.IsPage || isClosed))
                 FreeNeedsLock(chunk);
         }
         else if (isClosed && chunk != chunk.Lane.Last && chunk.IsSparse)
@@ -177,7 +177,7 @@ internal sealed partial class RecordBuffer
             if (chunk is null)
                 continue;
             DropAllNeedsLock(chunk, DropReason.BufferFull, ref owners);
-            if (chunk == lane.Last)
+            if (!chunk.IsOnDisk)
                 FreeNeedsLock(chunk);
             return true;
         }

@@ -75,6 +75,14 @@ internal static class CrossRules
 
     private static IEnumerable<ConfigurationFault> Disk(BufferOptions buffer)
     {
+        if (buffer.Disk > 0 && buffer.Memory < BufferOptions.MemoryMinWithDisk)
+        {
+            yield return new ConfigurationFault(
+                "buffer.memory",
+                $"{Quantities.FormatSize(buffer.Memory)} is too little to read back what is on disk beside what arrives",
+                $"give it {Quantities.FormatSize(BufferOptions.MemoryMinWithDisk)} or more, or set buffer.disk to \"0\"");
+        }
+
         if (buffer.Disk is > 0 and < BufferOptions.DiskMin)
         {
             yield return new ConfigurationFault(
