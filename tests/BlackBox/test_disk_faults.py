@@ -2,7 +2,7 @@
 import unittest
 
 import bench  # knows where the parts for the disk are
-from trouble import Trouble
+from trouble import FULL, Trouble
 
 
 class FewFaults(Trouble):
@@ -10,7 +10,7 @@ class FewFaults(Trouble):
         self.passes_by("sync EIO 2 2", "EIO")
 
     def test_disk_is_full_for_a_while(self):
-        self.lasts("pwrite ENOSPC 2 0", action="ENOSPC", state="full")
+        self.lasts("pwrite ENOSPC 2 0", action="ENOSPC", states=FULL)
 
     def test_disk_is_read_only_for_a_while(self):
         self.lasts("change EROFS 5 0", action="EROFS")

@@ -4,7 +4,7 @@ import subprocess
 import unittest
 
 from bench import HANG_SECONDS, end_with_us, wait_for
-from trouble import Trouble
+from trouble import FULL, Trouble
 
 
 class Once(Trouble):
@@ -40,8 +40,15 @@ class Once(Trouble):
         self.passes_by("rename EIO 1 1", "EIO")
 
 
+class OnceInMidstream(Trouble):
+    """Once the files are there and full of frames."""
+    frames_before = 1500
+
+
 for nth in (1, 2, 3, 5, 8):
     setattr(Once, f"test_sync_{nth}_of_an_outage_fails", lambda self, nth=nth: self.sync_fails_in_an_outage(nth))
+    setattr(OnceInMidstream, f"test_sync_{nth}_from_then_on_fails", lambda self, nth=nth: self.passes_by(
+        f"sync EIO {nth} {nth}", "EIO"))
 for nth in (1, 2, 4):
     setattr(Once, f"test_sync_{nth}_since_the_start_fails", lambda self, nth=nth: self.sync_fails_since_the_start(nth))
 
@@ -54,10 +61,10 @@ class ForGood(Trouble):
         self.lasts("pwrite EIO 2 0", action="EIO")
 
     def test_disk_is_full_at_writes(self):
-        self.lasts("pwrite ENOSPC 4 0", action="ENOSPC", state="full")
+        self.lasts("pwrite ENOSPC 4 0", action="ENOSPC", states=FULL)
 
     def test_disk_is_full_at_syncs(self):
-        self.lasts("sync ENOSPC 4 0", action="ENOSPC", state="full")
+        self.lasts("sync ENOSPC 4 0", action="ENOSPC", states=FULL)
 
     def test_everything_is_read_only(self):
         self.lasts("change EROFS 5 0", action="EROFS")
@@ -75,8 +82,15 @@ class ForGood(Trouble):
         self.lasts_until_the_broker_is_back("change EROFS 9 0")
 
     def test_disk_is_full_and_the_broker_comes_back(self):
-        self.lasts_until_the_broker_is_back("pwrite ENOSPC 6 0", state="full")
+        self.lasts_until_the_broker_is_back("pwrite ENOSPC 6 0", states=FULL)
 
+
+class ForGoodInMidstream(ForGood):
+    """The same once the files are there and full of frames."""
+    frames_before = 1500
+
+
+class AtTheStart(Trouble):
     def test_read_only_at_the_start(self):
         """A gateway on a read-only card with its broker there does its work and says what is the matter."""
         self.faults.set("change EROFS 1 0")

@@ -1,17 +1,29 @@
 """A disk that fails while the broker is away, and the ways back."""
+import errno
+import os
+
 from bench import wait_for
 from outage import DiskTest
+
+WORDS = {name: os.strerror(getattr(errno, name)) for name in ("EIO", "ENOSPC", "EROFS", "EACCES")}
+# A disk that has no room even once the reserve is given up may be called either.
+FULL = ("full", "failed")
 
 
 class Trouble(DiskTest):
     """The scenarios; which faults is with those who inherit."""
 
+    # How many frames go to the disk before it fails: with none it fails while the buffer's files are made.
+    frames_before = 0
+
     def outage(self, *rules, **buffer):
-        """The broker goes, and the disk has these faults from that moment on."""
+        """The broker goes, and then the disk has these faults."""
         self.start(**buffer)
         self.start_fleet()
         self.fleet.wait_progress(300)
         self.broker.stop()
+        if self.frames_before:
+            self.fleet.wait_progress(self.frames_before, "the disk to take frames")
         self.faults.set(*rules)
 
     def passes_by(self, rule, action):
@@ -25,10 +37,11 @@ class Trouble(DiskTest):
         self.finish()
         self.assert_drained()
 
-    def lasts(self, *rules, action, state="failed"):
+    def lasts(self, *rules, action, states=("failed",)):
         """A fault for good: it is told, acknowledging stops, and both end when the fault does, without a restart."""
         self.outage(*rules)
-        seen = self.wait_state(state)
+        seen = self.wait_state(*states)
+        self.assertIn(WORDS[action], seen["error"])
         self.assert_acknowledging_stops()
         # The disk is asked again and again, and it is not the end of the process.
         struck = self.faults.struck(action)
@@ -42,14 +55,14 @@ class Trouble(DiskTest):
         self.finish()
         self.assert_drained()
 
-    def lasts_until_the_broker_is_back(self, *rules, state="failed"):
+    def lasts_until_the_broker_is_back(self, *rules, states=("failed",)):
         """The disk never comes back, the broker does: everything goes by way of memory."""
         self.outage(*rules)
-        self.wait_state(state)
+        self.wait_state(*states)
         self.assert_acknowledging_stops()
         self.broker.start()
         self.fleet.wait_progress(1500, "the gateway to go on without its disk")
-        self.assertIn(self.disk()["state"], (state, "healthy"))
+        self.assertIn(self.disk()["state"], (*states, "healthy"))
         self.finish()
 
     def assert_acknowledging_stops(self):
