@@ -82,7 +82,8 @@ class DiskTest(BlackBox):
                          f"the disk to be {' or '.join(states)}", pause=0.1)
         if found["state"] in ("full", "failed"):
             self.assertTrue(found["error"], found)
-        wait_for(lambda: self.metric("iotgw_buffer_disk_state", state=self.disk()["state"]) == 1, "the metric to say so")
+        wait_for(lambda: self.metric("iotgw_buffer_disk_state", state=self.disk()["state"]) == 1,
+                 "the metric to say so")
         return found
 
     def metrics(self):

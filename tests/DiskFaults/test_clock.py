@@ -1,4 +1,4 @@
-"""The wall clock jumps, the gateway's own only: while frames go to the disk, while they come back, and over a restart."""
+"""The gateway's wall clock jumps: while frames go to the disk, while they come back, and over a restart."""
 import unittest
 
 from bench import wait_for

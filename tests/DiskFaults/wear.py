@@ -51,9 +51,9 @@ class Wear(DiskTest):
         syncs = len([call for call in segments if call.name == "sync"])
         data = sum(call.bytes for call in calls if call.name in ("pwrite", "write") and call.bytes > 0)
         zeros = -sum(call.bytes for call in calls if call.name in ("pwrite", "write") and call.bytes < 0)
-        self.say(f"{frames} frames of {FRAME_BYTES} B, {frames / max(syncs, 1):.0f} a sync: {data / frames:.1f} B a frame "
-                 f"written ({data / frames / FRAME_BYTES:.2f} times), {zeros / frames:.1f} B zeros in advance, "
+        self.say(f"{frames} frames of {FRAME_BYTES} B, {frames / max(syncs, 1):.0f} a sync: "
+                 f"{data / frames:.1f} B a frame written ({data / frames / FRAME_BYTES:.2f} times), {zeros / frames:.1f} B zeros in advance, "
                  f"{(self.device_bytes() - device_bytes_before) / frames:.0f} B of pages (/proc), the metric says "
                  f"{self.metric('iotgw_buffer_disk_written_bytes_total') / frames:.1f} B")
-        self.assertGreaterEqual(frames / max(syncs, 1), FRAMES_PER_SYNC_MIN, "too few frames a sync for this measurement")
+        self.assertGreaterEqual(frames / max(syncs, 1), FRAMES_PER_SYNC_MIN, "too few frames a sync to measure")
         return data / frames
