@@ -20,15 +20,20 @@ internal sealed class LaneJournal : ISpillTarget, IDisposable
     /// <summary>Largest entry.</summary>
     public const int EntryBytesMax = SpilledFrame.OverheadBytesMax + Protocol.ProtocolConstants.BodyBytesMax;
 
-    private static readonly TimeSpan MarkIntervalMax = TimeSpan.FromMinutes(1);
+    // Ages are told to within a two-hundredth of maxAge, but for the sake of the disk not finer than this.
+    private const int MarksPerAge = 200;
+    private static readonly TimeSpan MarkIntervalMax = TimeSpan.FromMinutes(10);
 
     private readonly JournalTables tables;
     private readonly AgeMarks marks = new();
-    private readonly RunTime runTime;
     private readonly long markSeconds;
     private readonly LaneSettings settings;
     private readonly byte[] entry = new byte[EntryBytesMax];
+
+    // At most those of one commit: their tables may have been written in it, and be missing.
+    private readonly List<(long Id, uint Table)> doubtful = [];
     private RecordJournal? journal;
+    private long secondsBefore;
     private long segmentsSeen;
     private long firstOnDisk;
 
@@ -36,8 +41,7 @@ internal sealed class LaneJournal : ISpillTarget, IDisposable
     {
         this.settings = settings;
         tables = new JournalTables(settings.TableBytesMax);
-        runTime = settings.RunTime;
-        markSeconds = (long)Math.Clamp(settings.MaxAge.TotalSeconds / 20, 1, MarkIntervalMax.TotalSeconds);
+        markSeconds = (long)Math.Clamp(settings.MaxAge.TotalSeconds / MarksPerAge, 1, MarkIntervalMax.TotalSeconds);
     }
 
     /// <summary>The journal itself.</summary>
@@ -85,12 +89,19 @@ internal sealed class LaneJournal : ISpillTarget, IDisposable
         AppendResult result = WriteDueTables();
         if (result == AppendResult.Appended && tables.IsToBeWritten(table))
             result = WriteTable(table, record.Channels);
-        if (result == AppendResult.Appended && runTime.Seconds - marks.LastSeconds >= markSeconds)
+        if (result == AppendResult.Appended && IsMarkDue)
             result = WriteMark();
         if (result != AppendResult.Appended)
             return result;
         tables.Used(table);
         return Journal.TryAppend(entry.AsSpan(0, Encode(record, table, reason)), out id);
+    }
+
+    /// <summary>Time passes without frames, too: what is on disk grows older. For when there is something on disk.</summary>
+    public void MarkTime(bool isAtOnce = false)
+    {
+        if ((IsMarkDue || (isAtOnce && Seconds > marks.LastSeconds)) && WriteMark() == AppendResult.Appended)
+            Commit();
     }
 
     /// <inheritdoc/>
@@ -133,23 +144,44 @@ internal sealed class LaneJournal : ISpillTarget, IDisposable
 
     /// <summary>The highest id that is certainly older than an age; 0 if none is.</summary>
     public long LastOlderThan(TimeSpan age) =>
-        Math.Max(marks.IdsGivenBy(runTime.Seconds - (long)age.TotalSeconds) - 1, 0);
+        Math.Max(marks.IdsGivenBy(Seconds - 1 - (long)Math.Ceiling(age.TotalSeconds)) - 1, 0);
 
     /// <inheritdoc/>
     public void Dispose() => journal?.Dispose();
+
+    private bool IsMarkDue => Seconds - marks.LastSeconds >= markSeconds;
+
+    // Never less than what a mark of before says, and no jump for what came since the start.
+    private long Seconds => settings.RunTime.Seconds + secondsBefore;
 
     private void Begin(RecordJournal opened, RecoveryReport report)
     {
         journal = opened;
         Report = report;
         segmentsSeen = opened.Counters.SegmentsBegun;
-        runTime.Resume(marks.LastSeconds);
+        secondsBefore = Math.Max(marks.LastSeconds - settings.RunTime.Seconds, 0);
+        SettleNamelessDoubtful();
         if (FramesOnDisk > 0)
             OnDisk = new IdRange(firstOnDisk, opened.LastId);
         // Tables and marks alone are nobody's backlog.
         opened.Confirm(new IdRange(opened.ConfirmedThrough + 1, FramesOnDisk > 0 ? firstOnDisk - 1 : opened.LastId));
         if (FramesOnDisk == 0)
             tables.Clear();
+    }
+
+    // Such a frame was never acknowledged, or nearly: its device sends it again, with names. Told without them first, a
+    // consumer would take the better one for a duplicate.
+    private void SettleNamelessDoubtful()
+    {
+        foreach ((long id, uint table) in doubtful)
+        {
+            if (table == 0 || tables.Find(table).Channels.Count > 0)
+                continue;
+            Journal.Confirm(id);
+            FramesOnDisk--;
+        }
+
+        doubtful.Clear();
     }
 
     private void Learn(in JournalRecord record, FrameVisitor visitor)
@@ -163,6 +195,8 @@ internal sealed class LaneJournal : ISpillTarget, IDisposable
                 if (FramesOnDisk++ == 0)
                     firstOnDisk = record.Id;
                 tables.LearnUse(frame.Table);
+                if (record.IsDoubtful)
+                    doubtful.Add((record.Id, frame.Table));
                 break;
             case SpilledKind.Table when SpilledTable.TryRead(record.Payload, out uint number, out List<Channel> channels):
                 tables.Learn(number, channels);
@@ -202,7 +236,7 @@ internal sealed class LaneJournal : ISpillTarget, IDisposable
 
     private AppendResult WriteMark()
     {
-        long seconds = runTime.Seconds;
+        long seconds = Seconds;
         AppendResult result = WriteNote(SpilledMark.Write(entry, seconds), out long id);
         if (result == AppendResult.Appended)
             marks.Add(id, seconds);

@@ -13,9 +13,14 @@ internal sealed partial class PosixBufferDirectory(string path) : IBufferDirecto
     /// <summary>Errno when another process has it.</summary>
     public const int InUse = 11;
 
-    private const string LockName = ".lock";
+    public const string LockName = ".lock";
+
     private const int OwnerOnly = 0x1C0;
+    /// <summary>Errno when it, or what is above it, is a file.</summary>
+    public const int NotADirectory = 20;
+
     private const int FileExists = 17;
+    private const int PermissionDenied = 13;
     private const int ForReadingAndWriting = 6;
 
     private SafeFileHandle? held;
@@ -29,6 +34,8 @@ internal sealed partial class PosixBufferDirectory(string path) : IBufferDirecto
         if (held is not null)
             return DiskError.None;
         DiskError error = Make(path);
+        if (error.IsNone)
+            error = SyncAbove();
         if (!error.IsNone)
             return error;
         if (Access(path, ForReadingAndWriting) != 0)
@@ -47,6 +54,16 @@ internal sealed partial class PosixBufferDirectory(string path) : IBufferDirecto
     /// <inheritdoc/>
     public void Dispose() => held?.Dispose();
 
+    // Without its name everything in it would be gone after a power cut. Who may not open the directory above did not
+    // make this one either.
+    private DiskError SyncAbove()
+    {
+        DiskError error = Path.GetDirectoryName(path) is { Length: > 0 } above
+            ? new PosixDisk(above).SyncDirectory()
+            : DiskError.None;
+        return error.Errno == PermissionDenied ? DiskError.None : error;
+    }
+
     // With those above it, unless they are there.
     private static DiskError Make(string path)
     {
@@ -62,9 +79,9 @@ internal sealed partial class PosixBufferDirectory(string path) : IBufferDirecto
     {
         string below = Path.Combine(path, name);
         disk = new PosixDisk(below);
-        bool isNew = !Directory.Exists(below);
         DiskError error = MakeOne(below);
-        return error.IsNone && isNew ? Root.SyncDirectory() : error;
+        // Always: who made it may have been killed before its name was durable.
+        return error.IsNone ? Root.SyncDirectory() : error;
     }
 
     /// <inheritdoc/>
@@ -75,9 +92,9 @@ internal sealed partial class PosixBufferDirectory(string path) : IBufferDirecto
         if (Directory.Exists(directory) || MakeDirectory(directory, OwnerOnly) == 0)
             return DiskError.None;
         int errno = Marshal.GetLastPInvokeError();
-        return errno == FileExists && Directory.Exists(directory)
-            ? DiskError.None
-            : new DiskError(DiskOperation.Open, errno);
+        if (errno != FileExists)
+            return new DiskError(DiskOperation.Open, errno);
+        return Directory.Exists(directory) ? DiskError.None : new DiskError(DiskOperation.Open, NotADirectory);
     }
 
     [LibraryImport("libc", EntryPoint = "mkdir", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]

@@ -31,7 +31,7 @@ internal sealed partial class RecordBuffer
             if (lane.Page is not null || lane.DoomedThrough > 0)
                 return false;
             RecordChunk? onDisk = lane.NextOnDisk(out int chunksBefore);
-            if (onDisk is null || chunksBefore > ReadAheadChunks || !HasPageMemoryNeedsLock())
+            if (onDisk is null || chunksBefore > ReadAheadChunks || !HasPageMemoryNeedsLock(onDisk))
                 return false;
             ids = onDisk.Ids;
             only = onDisk.Only;
@@ -181,8 +181,10 @@ internal sealed partial class RecordBuffer
     }
 
     /// <summary>Records that were on disk alone are given up: the caller has read and reported them.</summary>
-    public void ForgetOnDisk(int priority, IdRange ids, long records, DropReason reason)
+    /// <returns>How many more there should have been.</returns>
+    public long ForgetOnDisk(int priority, IdRange ids, long records, DropReason reason)
     {
+        long lost = 0;
         lock (gate)
         {
             Lane lane = LaneAt(priority);
@@ -191,7 +193,8 @@ internal sealed partial class RecordBuffer
                 if (!chunk.IsOnDisk || chunk.Ids.First != ids.First)
                     continue;
                 PassOverNeedsLock(chunk, ids.Last);
-                // With the last of its ids goes what was lost by damage too.
+                if (chunk.Ids.IsEmpty)
+                    lost = Math.Max(chunk.RecordsOnDisk - records, 0);
                 ForgetOnDiskNeedsLock(lane, chunk, chunk.Ids.IsEmpty ? chunk.RecordsOnDisk : records);
                 DroppedRecords += records;
                 if (chunk.Ids.IsEmpty)
@@ -202,6 +205,7 @@ internal sealed partial class RecordBuffer
 
         if (records > 0)
             CountDropped(records, reason);
+        return lost;
     }
 
     /// <summary>Nothing that was doomed is left.</summary>
@@ -261,11 +265,23 @@ internal sealed partial class RecordBuffer
     private static void PassOverNeedsLock(RecordChunk onDisk, long id) =>
         onDisk.Ids = onDisk.Ids with { First = Math.Max(onDisk.Ids.First, id + 1) };
 
-    private bool HasPageMemoryNeedsLock()
+    private bool HasPageMemoryNeedsLock(RecordChunk wanted)
     {
+        if (pageBytes + RecordChunk.Bytes <= PageBytesMax)
+            return true;
+        // Pages behind what is wanted cannot be taken before it: what came back in front of them goes first.
+        for (RecordChunk? chunk = wanted.Lane.Last; chunk is not null && chunk != wanted; chunk = chunk.Previous)
+        {
+            if (chunk.IsPage && IsEvictable(chunk))
+            {
+                EvictNeedsLock(chunk.Lane, chunk);
+                return pageBytes + RecordChunk.Bytes <= PageBytesMax;
+            }
+        }
+
         // What waits in pages for the broker to take it, in few records, shall not keep others from coming.
-        isShrinkDue |= pageBytes + RecordChunk.Bytes > PageBytesMax;
-        return pageBytes + RecordChunk.Bytes <= PageBytesMax;
+        isShrinkDue = true;
+        return false;
     }
 
     private void ForgetOnDiskNeedsLock(Lane lane, RecordChunk onDisk, long records)
