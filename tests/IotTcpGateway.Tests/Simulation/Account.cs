@@ -118,7 +118,7 @@ internal sealed class Account(BufferOptions options, Trouble trouble)
     {
         Trace(frame, "handed out");
         Require(
-            frame.SettledInLife != Life || frame.Takings > 1,
+            frame.SettledInLife != Life || frame.Takings > 1 || frame.IsDoubtful,
             $"{frame} was taken again though it is settled in this life");
     }
 
