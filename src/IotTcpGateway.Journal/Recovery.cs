@@ -24,6 +24,7 @@ internal sealed partial class Recovery(
     private long endOfTornTail;
     private bool isNewestUnreadable = true;
     private LastCommit lastCommit;
+    private bool isLastCommitDoubtful;
 
     public RecoveryReport Report { get; } = new();
 

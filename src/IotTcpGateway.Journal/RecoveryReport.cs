@@ -69,6 +69,12 @@ public sealed class RecoveryReport
     /// </summary>
     public bool IsFromDisk { get; internal set; } = true;
 
+    /// <summary>
+    /// Whether the last commit was in the page cache alone, as far as anybody can tell, and is written again; records of
+    /// it that are doubtful are not.
+    /// </summary>
+    public bool IsLastCommitWrittenAgain { get; internal set; }
+
     /// <summary>How the cursor was found.</summary>
     public CursorState Cursor { get; internal set; }
 

@@ -68,11 +68,19 @@ internal sealed partial class Recovery
     {
         if (segment.LastId < segment.FirstId)
             return;
+        Report.IsLastCommitWrittenAgain = true;
+        long next = lastCommit.FirstId;
         scanner.Begin(file, segment.Name.Nonce, lastCommit.Start, segment.End);
         while (scanner.Step() is ScanResult result && result != ScanResult.End)
         {
+            // Behind a hole that nothing proves to be damage, the new segment would make a proof of what is none.
+            if (isLastCommitDoubtful && scanner.Header.Id != next)
+                break;
+            next = scanner.Header.Id + 1;
             if (result == ScanResult.Record)
                 pending.Restore(scanner.Payload, scanner.Header.Id);
+            else if (isLastCommitDoubtful)
+                break;
         }
     }
 
@@ -113,6 +121,8 @@ internal sealed partial class Recovery
             visitor?.Invoke(new JournalRecord(
                 header.Id, scanner.Payload, isDoubtful, isConfirmed, header.FirstIdOfCommit));
         }
+
+        isLastCommitDoubtful = doubtfulCommit == lastCommit.FirstId;
     }
 
     // Whether anything was written after this commit by the process that wrote it, which it did only once it was

@@ -195,7 +195,7 @@ internal sealed class LaneJournal : ISpillTarget, IDisposable
     {
         foreach ((long id, uint table) in doubtful)
         {
-            if (table == 0 || tables.Find(table).Channels.Count > 0)
+            if (!Report.IsLastCommitWrittenAgain && (table == 0 || tables.Find(table).Channels.Count > 0))
                 continue;
             Journal.Confirm(id);
             FramesOnDisk--;
