@@ -38,6 +38,9 @@ internal sealed class Lane(int priority)
     /// <summary>Of these, on disk alone.</summary>
     public long OnDisk { get; set; }
 
+    /// <summary>Of these, those of devices that the broker refuses for now; they are in no chunk.</summary>
+    public AsideRecords Aside { get; set; } = new();
+
     /// <summary>The chunk that is being read from the journal.</summary>
     public RecordChunk? Page { get; set; }
 
@@ -93,15 +96,25 @@ internal sealed class Lane(int priority)
             chunk.Next.Previous = chunk.Previous;
     }
 
+    /// <summary>Puts a chunk in front of all others, to be taken from first.</summary>
+    public void Prepend(RecordChunk chunk)
+    {
+        if (First is { } first)
+            InsertBefore(chunk, first);
+        else
+            Append(chunk);
+        Take.MoveTo(First);
+    }
+
     /// <summary>Makes one of neighbours that are on disk.</summary>
     public void MergeOnDisk(RecordChunk chunk)
     {
         // The border between backlog and live records stays.
-        if (chunk.Previous is { IsOnDisk: true } previous && chunk != LiveFrom)
+        if (chunk.Previous is { IsOnDisk: true, Only: null } previous && chunk != LiveFrom)
             MergeInto(previous, chunk);
         else
             previous = chunk;
-        if (previous.Next is { IsOnDisk: true } next && next != LiveFrom)
+        if (previous.Next is { IsOnDisk: true, Only: null } next && next != LiveFrom)
             MergeInto(previous, next);
     }
 

@@ -1,3 +1,5 @@
+using System.Text;
+
 using IotTcpGateway.Journal;
 
 namespace IotTcpGateway.Buffer;
@@ -44,13 +46,13 @@ internal sealed class LaneRetention(int priority, RecordBuffer buffer, BufferDis
         isBegun = isBegun || buffer.TryDoom(priority, doomedThrough);
         if (!isBegun)
             return;
-        bool isDone = buffer.DropDoomed(priority, reason, out IdRange onDisk);
+        bool isDone = buffer.DropDoomed(priority, reason, out IdRange onDisk, out AsideRecords? only);
         while (!onDisk.IsEmpty)
         {
-            if (!TryReport(lane, onDisk, out long records))
+            if (!TryReport(lane, onDisk, only, out long records))
                 return;
             buffer.ForgetOnDisk(priority, onDisk, records, reason);
-            isDone = buffer.DropDoomed(priority, reason, out onDisk);
+            isDone = buffer.DropDoomed(priority, reason, out onDisk, out only);
         }
 
         // The ledger is on disk before what it is about is gone. If it has no room either, room is what is needed.
@@ -93,7 +95,7 @@ internal sealed class LaneRetention(int priority, RecordBuffer buffer, BufferDis
     }
 
     // False if it cannot be read now.
-    private bool TryReport(LaneJournal lane, IdRange ids, out long records)
+    private bool TryReport(LaneJournal lane, IdRange ids, AsideRecords? only, out long records)
     {
         records = 0;
         using JournalReader reader = lane.Journal.CreateReader(ids.First);
@@ -108,7 +110,10 @@ internal sealed class LaneRetention(int priority, RecordBuffer buffer, BufferDis
                 break;
             if (lane.Journal.IsConfirmed(record.Id) || !SpilledFrame.TryRead(record.Payload, out SpilledFrame frame))
                 continue;
-            ledger.Add(System.Text.Encoding.UTF8.GetString(frame.DeviceId), frame.BootId, frame.Sequence, reason);
+            string deviceId = Encoding.UTF8.GetString(frame.DeviceId);
+            if (only is not null && !only.Has(deviceId, record.Id))
+                continue;
+            ledger.Add(deviceId, frame.BootId, frame.Sequence, reason);
             records++;
         }
 

@@ -22,9 +22,9 @@ internal sealed class Pager(RecordBuffer buffer, BufferDisk disk, Action<int, lo
         TimeSpan wait = Timeout.InfiniteTimeSpan;
         for (int priority = BufferDisk.Lanes; priority > 0; priority--)
         {
-            while (disk.Find(priority) is { } lane && buffer.TryBeginPage(priority, out IdRange ids))
+            while (disk.Find(priority) is { } lane && buffer.TryBeginPage(priority, out IdRange ids, out AsideRecords? only))
             {
-                bool isReadable = ReadPage(priority, lane, ids);
+                bool isReadable = ReadPage(priority, lane, ids, only);
                 long missing = buffer.EndPage(priority);
                 if (missing > 0)
                     lost(priority, missing);
@@ -45,7 +45,7 @@ internal sealed class Pager(RecordBuffer buffer, BufferDisk disk, Action<int, lo
             reader?.Dispose();
     }
 
-    private bool ReadPage(int priority, LaneJournal lane, IdRange ids)
+    private bool ReadPage(int priority, LaneJournal lane, IdRange ids, AsideRecords? only)
     {
         LaneReader reader = readers[priority - 1] ??= new LaneReader(lane.Journal);
         reader.MoveTo(ids.First);
@@ -58,7 +58,7 @@ internal sealed class Pager(RecordBuffer buffer, BufferDisk disk, Action<int, lo
                     buffer.PassOver(priority, ids.Last);
                     return true;
                 case ReadResult.Record:
-                    if (!TryPageIn(priority, lane, payload, id))
+                    if (!TryPageIn(priority, lane, payload, id, only))
                         return true;
                     reader.Next();
                     if (id == ids.Last)
@@ -67,7 +67,9 @@ internal sealed class Pager(RecordBuffer buffer, BufferDisk disk, Action<int, lo
                 case ReadResult.Gap:
                     if (reader.IsUnreadable && ++reader.Failures < ReadAttempts)
                         return Restart(reader);
-                    lane.Journal.Confirm(reader.Gap);
+                    // Others than these may be whole, and in memory.
+                    if (only is null)
+                        lane.Journal.Confirm(reader.Gap);
                     buffer.PassOver(priority, Math.Min(reader.Gap.Last, ids.Last));
                     if (reader.Gap.Last >= ids.Last)
                         return true;
@@ -85,17 +87,23 @@ internal sealed class Pager(RecordBuffer buffer, BufferDisk disk, Action<int, lo
     }
 
     // False when the page is full.
-    private bool TryPageIn(int priority, LaneJournal lane, ReadOnlySpan<byte> payload, long id)
+    private bool TryPageIn(
+        int priority, LaneJournal lane, ReadOnlySpan<byte> payload, long id, AsideRecords? only)
     {
         bool isSettled = lane.Journal.IsConfirmed(id);
         if (!isSettled && SpilledFrame.TryRead(payload, out SpilledFrame frame))
         {
+            string deviceId = Encoding.UTF8.GetString(frame.DeviceId);
             frame = frame with { Arrival = lane.ArrivalOf(frame) };
-            return buffer.PageIn(priority, frame, Encoding.UTF8.GetString(frame.DeviceId), lane.TableOf(frame.Table), id);
+            if (only is null || only.Has(deviceId, id))
+                return buffer.PageIn(priority, frame, deviceId, lane.TableOf(frame.Table), id);
+        }
+        else if (!isSettled)
+        {
+            // Tables and marks are nobody's to deliver.
+            lane.Journal.Confirm(id);
         }
 
-        if (!isSettled)
-            lane.Journal.Confirm(id);
         buffer.PassOver(priority, id);
         return true;
     }

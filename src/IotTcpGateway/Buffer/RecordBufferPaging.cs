@@ -19,12 +19,14 @@ internal sealed partial class RecordBuffer
     /// </summary>
     /// <param name="priority">The lane.</param>
     /// <param name="ids">What to read; some of it may be settled.</param>
+    /// <param name="only">If set, what is not among these is passed over.</param>
     /// <returns>Whether there is one, and memory for it.</returns>
-    public bool TryBeginPage(int priority, out IdRange ids)
+    public bool TryBeginPage(int priority, out IdRange ids, out AsideRecords? only)
     {
         lock (gate)
         {
             ids = default;
+            only = null;
             Lane lane = LaneAt(priority);
             if (lane.Page is not null || lane.DoomedThrough > 0)
                 return false;
@@ -32,6 +34,7 @@ internal sealed partial class RecordBuffer
             if (onDisk is null || chunksBefore > ReadAheadChunks || !HasPageMemoryNeedsLock())
                 return false;
             ids = onDisk.Ids;
+            only = onDisk.Only;
             lane.Page = NewChunkNeedsLock(lane, isPage: true);
             lane.InsertBefore(lane.Page, onDisk);
             return true;
@@ -45,6 +48,14 @@ internal sealed partial class RecordBuffer
         {
             Lane lane = LaneAt(priority);
             RecordChunk page = lane.Page ?? throw new UnreachableException("no page was begun");
+            if (waitingDevices.Count > 0 && waitingDevices.Contains(deviceId))
+            {
+                lane.Aside.Add(deviceId, id);
+                page.Next!.RecordsOnDisk--;
+                PassOverNeedsLock(page.Next, id);
+                return true;
+            }
+
             if (!page.HasRoomFor(frame.Body.Length))
                 return false;
             if (!streamsByKey.TryGetValue((deviceId, frame.BootId), out DeviceStream? stream))
@@ -123,6 +134,7 @@ internal sealed partial class RecordBuffer
             Lane lane = LaneAt(priority);
             if (lane.Page is not null)
                 return false;
+            BringBackAllNeedsLock(lane);
             lane.DoomedThrough = Math.Max(lane.DoomedThrough, throughId);
             return true;
         }
@@ -132,8 +144,9 @@ internal sealed partial class RecordBuffer
     /// <param name="priority">The lane.</param>
     /// <param name="reason">Why.</param>
     /// <param name="onDisk">What is doomed and on disk alone; empty if nothing is.</param>
+    /// <param name="only">If set, what is not among these is none of it.</param>
     /// <returns>Whether nothing that is doomed is left.</returns>
-    public bool DropDoomed(int priority, DropReason reason, out IdRange onDisk)
+    public bool DropDoomed(int priority, DropReason reason, out IdRange onDisk, out AsideRecords? only)
     {
         List<IStreamOwner>? owners = null;
         bool isDone;
@@ -143,12 +156,17 @@ internal sealed partial class RecordBuffer
             long before = DroppedRecords;
             Lane lane = LaneAt(priority);
             onDisk = new IdRange(1, 0);
+            only = null;
             isDone = true;
             for (RecordChunk? chunk = lane.First, next; chunk is not null; chunk = next)
             {
                 next = chunk.Next;
                 if (chunk.IsOnDisk && chunk.Ids.First <= lane.DoomedThrough && onDisk.IsEmpty)
+                {
                     onDisk = chunk.Ids with { Last = Math.Min(chunk.Ids.Last, lane.DoomedThrough) };
+                    only = chunk.Only;
+                }
+
                 isDone &= chunk.IsOnDisk || DropDoomedNeedsLock(chunk, lane.DoomedThrough, reason, ref owners);
             }
 

@@ -23,9 +23,6 @@ internal sealed partial class RecordBuffer
 
     private readonly Queue<(RecordHandle Handle, string Reason)> toQuarantine = new();
 
-    // Devices whose messages the broker refuses for now: that they wait is no reason to put the others on disk.
-    private readonly HashSet<string> waitingDevices = [];
-
     /// <summary>Where refused records can go; without it they are dropped at once.</summary>
     public bool HasQuarantine { get; set; }
 
@@ -49,11 +46,7 @@ internal sealed partial class RecordBuffer
                 return;
             var chunk = RecordChunk.OnDisk(lane, nextChunkNumber++, onDisk, recordsOnDisk);
             // It is older than what arrived while there was no disk.
-            if (lane.First is { } first)
-                lane.InsertBefore(chunk, first);
-            else
-                lane.Append(chunk);
-            lane.Take.MoveTo(lane.First);
+            lane.Prepend(chunk);
             lane.OnDisk += recordsOnDisk;
             lane.Synced += recordsOnDisk;
             lane.Records += recordsOnDisk;
@@ -64,25 +57,13 @@ internal sealed partial class RecordBuffer
         Added?.Invoke();
     }
 
-    /// <summary>Whether the broker refuses a device for now.</summary>
-    public void SetWaiting(string deviceId, bool isWaiting)
-    {
-        lock (gate)
-        {
-            if (isWaiting)
-                waitingDevices.Add(deviceId);
-            else
-                waitingDevices.Remove(deviceId);
-        }
-    }
-
     /// <summary>What decides whether to spill.</summary>
     public SpillNeed LookAtAges()
     {
         lock (gate)
         {
             double now = time.GetElapsedTime(0).TotalSeconds;
-            bool isBehindDisk = lanes.Any(l => l is { OnDisk: > 0, IsLiveFirst: false });
+            bool isBehindDisk = lanes.Any(l => !l.IsLiveFirst && l.OnDisk > l.Aside.Records);
             double unsafeSince = now, unsettledSince = isBehindDisk ? double.NegativeInfinity : now;
             foreach (Lane lane in lanes)
             {

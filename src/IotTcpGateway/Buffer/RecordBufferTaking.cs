@@ -66,7 +66,7 @@ internal sealed partial class RecordBuffer
         room?.TrySetResult();
     }
 
-    private static void RewindNeedsLock(Lane lane)
+    private void RewindNeedsLock(Lane lane)
     {
         for (RecordChunk? chunk = lane.First; chunk is not null; chunk = chunk.Next)
         {
@@ -87,6 +87,7 @@ internal sealed partial class RecordBuffer
         lane.LiveFrom = null;
         lane.Live.MoveTo(null);
         lane.Take.MoveTo(lane.First);
+        BringBackAllNeedsLock(lane);
     }
 
     // From here on new records begin a chunk of their own, which is taken from first.

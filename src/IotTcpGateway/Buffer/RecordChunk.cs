@@ -53,6 +53,11 @@ internal sealed unsafe class RecordChunk(Lane lane, long number) : IDisposable
     /// <summary>The ids of what is on disk; some between may be settled.</summary>
     public IdRange Ids { get; set; }
 
+    /// <summary>
+    /// If set, only these devices' records are meant, each within its own ids; what is between is elsewhere.
+    /// </summary>
+    public AsideRecords? Only { get; init; }
+
     /// <summary>How many of these are not settled.</summary>
     public long RecordsOnDisk { get; set; }
 
@@ -63,9 +68,10 @@ internal sealed unsafe class RecordChunk(Lane lane, long number) : IDisposable
     public bool IsSparse => LiveBytes * SparseShare <= AllocatedBytes;
 
     /// <summary>What the journal has from before the start.</summary>
-    public static RecordChunk OnDisk(Lane lane, long number, IdRange ids, long records)
+    public static RecordChunk OnDisk(
+        Lane lane, long number, IdRange ids, long records, AsideRecords? only = null)
     {
-        var chunk = new RecordChunk(lane, number);
+        var chunk = new RecordChunk(lane, number) { Only = only };
         chunk.Dispose();
         chunk.AllocatedBytes = 0;
         chunk.Ids = ids;

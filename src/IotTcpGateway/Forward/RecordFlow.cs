@@ -12,12 +12,12 @@ internal sealed class RecordFlow(ForwardContext context, Outbox outbox) : IMessa
 {
     private const int BatchBytesMax = 64 * 1024;
 
-    private readonly DeviceLines lines = new(context.Time, context.Buffer.SetWaiting);
+    private readonly DeviceLines lines = new(context.Buffer, context.Time);
     private readonly TokenBucket drain = new(context.Time);
     private readonly Dictionary<string, Publication> batches = [];
     private readonly PublicationList batchesByAge = new();
-    private readonly Queue<(RecordHandle Handle, long Order)> freed = new();
-    private readonly Queue<(RecordHandle Handle, long Order)> alone = new();
+    private readonly Queue<TakenRecord> freed = new();
+    private readonly Queue<TakenRecord> alone = new();
     private readonly Stack<RecordInFlight> spare = new();
     private RecordInFlight? encoding;
     private bool encodesAlone;
@@ -37,21 +37,21 @@ internal sealed class RecordFlow(ForwardContext context, Outbox outbox) : IMessa
     /// <summary>Makes messages of the next record; false if there is none.</summary>
     public bool TryTake(bool mustBeAlone)
     {
-        if (alone.TryDequeue(out (RecordHandle Handle, long Order) again))
-            return TakeAgain(again.Handle, again.Order, mustBeAlone: true);
-        if (lines.TryTakeDue(out RecordHandle due, out long order))
+        if (alone.TryDequeue(out TakenRecord again))
+            return TakeAgain(again, mustBeAlone: true);
+        if (lines.TryTakeDue(out TakenRecord due))
         {
-            Encode(context.Buffer.Read(due), order, mustBeAlone: true);
+            Encode(context.Buffer.Read(due.Handle), due.Order, mustBeAlone: true);
             return true;
         }
 
         if (freed.TryDequeue(out again))
-            return TakeAgain(again.Handle, again.Order, mustBeAlone);
+            return TakeAgain(again, mustBeAlone);
         if (lines.IsFull || !TryTakeNext(out BufferedRecord record))
             return false;
-        order = ++taken;
-        if (!lines.TryJoin(record.Stream.DeviceId, record.Handle, order))
-            Encode(record, order, mustBeAlone);
+        taken++;
+        if (!lines.TryJoin(record.Stream.DeviceId, new TakenRecord(record.Handle, taken)))
+            Encode(record, taken, mustBeAlone);
         return true;
     }
 
@@ -140,11 +140,11 @@ internal sealed class RecordFlow(ForwardContext context, Outbox outbox) : IMessa
         return true;
     }
 
-    private bool TakeAgain(RecordHandle handle, long order, bool mustBeAlone)
+    private bool TakeAgain(in TakenRecord taken, bool mustBeAlone)
     {
-        BufferedRecord record = context.Buffer.Read(handle);
-        if (!lines.TryJoin(record.Stream.DeviceId, handle, order))
-            Encode(record, order, mustBeAlone);
+        BufferedRecord record = context.Buffer.Read(taken.Handle);
+        if (!lines.TryJoin(record.Stream.DeviceId, taken))
+            Encode(record, taken.Order, mustBeAlone);
         return true;
     }
 
@@ -228,10 +228,10 @@ internal sealed class RecordFlow(ForwardContext context, Outbox outbox) : IMessa
                 context.Buffer.Refuse(handle, record.Reason);
                 break;
             case Verdict.RetryAlone:
-                alone.Enqueue((handle, record.Order));
+                alone.Enqueue(new TakenRecord(handle, record.Order));
                 break;
             default:
-                lines.Refused(deviceId, handle, record.Order);
+                lines.Refused(deviceId, new TakenRecord(handle, record.Order));
                 break;
         }
 
