@@ -212,12 +212,12 @@ public sealed class SpillingTests
         using var rig = new SpillRig();
         DeviceStream waiting = rig.Open("waiting"), other = rig.Open("other");
         rig.Add(waiting, 1);
-        rig.Buffer.SetWaiting("waiting", isWaiting: true);
+        rig.Buffer.BeginWaiting("waiting");
         rig.Advance(3000);
         rig.Add(other, 1);
         rig.Advance(1900);
         Assert.Empty(rig.Directory.Folders);
-        rig.Buffer.SetWaiting("waiting", isWaiting: false);
+        rig.Buffer.EndWaiting("waiting", []);
         rig.Advance(1);
         rig.Advance(50);
         Assert.Equal((1u, 1u), (waiting.SafeSequence, other.SafeSequence));
