@@ -7,7 +7,8 @@ import bench
 from bench import BlackBox, iotgw
 
 VERBS = ["", "run", "demo", "check", "simulate", "device", "device add", "device list", "device revoke",
-         "device rotate", "decode", "status"]
+         "device rotate", "decode", "status", "buffer", "buffer status", "buffer verify", "buffer dump", "buffer export",
+         "buffer drop"]
 
 WRONG = {
     "no_verb": ([], "--help"),
@@ -33,6 +34,10 @@ WRONG = {
     "reserved_device_id": (["device", "add", "local"], '"local"'),
     "nothing_to_decode": (["decode"], "--file"),
     "not_hexadecimal": (["decode", "xyz"], "hexadecimal"),
+    "buffer_without_verb": (["buffer"], "iotgw buffer --help"),
+    "no_such_lane": (["buffer", "dump", "--lane", "4"], "--lane wants 1 to 3"),
+    "nothing_to_drop": (["buffer", "drop"], "--quarantine"),
+    "drop_without_yes": (["buffer", "drop", "--all"], "--yes"),
     "half_a_byte": (["decode", "C74"], "hexadecimal"),
 }
 

@@ -7,7 +7,7 @@ namespace IotTcpGateway.Buffer;
 internal sealed record BufferJournal(string Name, string Path, int Lane)
 {
     /// <summary>Whether it is where frames are that were refused for good.</summary>
-    public bool IsQuarantine => Name == BufferDirectory.QuarantineName;
+    public bool IsQuarantine => Name == BufferDisk.QuarantineName;
 
     /// <summary>Whether it holds frames; the ledger does not.</summary>
     public bool HoldsFrames => Lane > 0 || IsQuarantine;
@@ -18,16 +18,12 @@ internal sealed record BufferJournal(string Name, string Path, int Lane)
 internal sealed class BufferDirectory(string path)
 {
     /// <summary>Lanes are numbered from 1 to this.</summary>
-    public const int LaneMax = 3;
-
-    public const string QuarantineName = "quarantine";
-
-    public const string LedgerName = "ledger";
+    public const int LaneMax = BufferDisk.Lanes;
 
     public string Path => path;
 
     /// <summary>A running gateway holds its lock.</summary>
-    public string LockPath => System.IO.Path.Combine(path, ".lock");
+    public string LockPath => System.IO.Path.Combine(path, PosixBufferDirectory.LockName);
 
     public bool Exists => Directory.Exists(path);
 
@@ -38,8 +34,8 @@ internal sealed class BufferDirectory(string path)
     {
         for (int lane = 1; lane <= LaneMax; lane++)
             yield return Named($"lane-{lane}", lane);
-        yield return Named(QuarantineName, 0);
-        yield return Named(LedgerName, 0);
+        yield return Named(BufferDisk.QuarantineName, 0);
+        yield return Named(BufferDisk.LedgerName, 0);
     }
 
     private BufferJournal Named(string name, int lane) => new(name, System.IO.Path.Combine(path, name), lane);

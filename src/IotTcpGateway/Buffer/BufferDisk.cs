@@ -10,8 +10,9 @@ internal sealed class BufferDisk : IDisposable
 {
     public const int Lanes = 3;
 
-    private const string QuarantineName = "quarantine";
-    private const string LedgerName = "ledger";
+    public const string QuarantineName = "quarantine";
+    public const string LedgerName = "ledger";
+
     private const int SegmentBytesMin = 256 << 10;
     private const int SegmentBytesMax = 8 << 20;
     private const int SegmentsInAll = 16;

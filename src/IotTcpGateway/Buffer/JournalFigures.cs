@@ -5,8 +5,9 @@ namespace IotTcpGateway.Buffer;
 /// <summary>What a journal of the buffer holds, counted entry by entry.</summary>
 internal sealed class JournalFigures
 {
-    // A record's header and, on average, the zeros behind it.
-    private const int OnDiskOverheadBytes = 24 + 4;
+    // What the journal puts around an entry.
+    private const int RecordHeaderBytes = 24;
+    private const int RecordAlignment = 8;
 
     private readonly Dictionary<uint, long> framesByTable = [];
     private readonly HashSet<uint> tables = [];
@@ -19,9 +20,6 @@ internal sealed class JournalFigures
 
     /// <summary>Entries of any kind, settled ones too.</summary>
     public long Entries { get; private set; }
-
-    /// <summary>Entries of any kind that are not settled.</summary>
-    public long Outstanding { get; private set; }
 
     /// <summary>Entries that are whole and not understood.</summary>
     public long Unknown { get; private set; }
@@ -43,13 +41,11 @@ internal sealed class JournalFigures
 
     public void Visit(in JournalRecord record)
     {
-        Entries++;
-        Outstanding += record.IsConfirmed ? 0 : 1;
-        BytesRead += record.Payload.Length;
+        VisitOther(record);
         switch (SpilledFrame.KindOf(record.Payload))
         {
             case SpilledKind.Frame when SpilledFrame.TryRead(record.Payload, out SpilledFrame frame):
-                Count(frame, record.Payload.Length + OnDiskOverheadBytes, record.IsConfirmed);
+                Count(frame, OnDisk(record.Payload.Length), record.IsConfirmed);
                 break;
             case SpilledKind.Table when SpilledTable.TryRead(record.Payload, out uint number, out _):
                 tables.Add(number);
@@ -61,6 +57,15 @@ internal sealed class JournalFigures
                 break;
         }
     }
+
+    /// <summary>Counts an entry of a journal that does not hold frames.</summary>
+    public void VisitOther(in JournalRecord record)
+    {
+        Entries++;
+        BytesRead += record.Payload.Length;
+    }
+
+    private static int OnDisk(int bytes) => (RecordHeaderBytes + bytes + RecordAlignment - 1) & -RecordAlignment;
 
     private void Count(in SpilledFrame frame, int bytes, bool isSettled)
     {

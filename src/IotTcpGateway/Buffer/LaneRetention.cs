@@ -13,6 +13,7 @@ internal sealed class LaneRetention(int priority, RecordBuffer buffer, BufferDis
     private long doomedThrough;
     private DropReason reason;
     private bool isBegun;
+    private int failures;
     private long confirmedAtCursor = -1;
     private long confirmedAtTrim;
 
@@ -49,9 +50,10 @@ internal sealed class LaneRetention(int priority, RecordBuffer buffer, BufferDis
         bool isDone = buffer.DropDoomed(priority, reason, out IdRange onDisk, out AsideRecords? only);
         while (!onDisk.IsEmpty)
         {
-            if (!TryReport(lane, onDisk, only, out long records))
+            if (!TryReport(lane, onDisk, only, out long records) && ++failures < Pager.ReadAttempts)
                 return;
-            buffer.ForgetOnDisk(priority, onDisk, records, reason);
+            failures = 0;
+            buffer.CountLost(buffer.ForgetOnDisk(priority, onDisk, records, reason));
             isDone = buffer.DropDoomed(priority, reason, out onDisk, out only);
         }
 
@@ -94,7 +96,7 @@ internal sealed class LaneRetention(int priority, RecordBuffer buffer, BufferDis
         return true;
     }
 
-    // False if it cannot be read now.
+    // False if it cannot be read now, all of it. What was read is in the ledger; twice is better than not at all.
     private bool TryReport(LaneJournal lane, IdRange ids, AsideRecords? only, out long records)
     {
         records = 0;
@@ -102,10 +104,10 @@ internal sealed class LaneRetention(int priority, RecordBuffer buffer, BufferDis
         while (reader.NextId <= ids.Last)
         {
             ReadResult result = reader.TryRead(out JournalRecord record);
+            if (result is ReadResult.Failed || (result is not ReadResult.Record && !reader.ReadError.IsNone))
+                return false;
             if (result == ReadResult.Gap)
                 continue;
-            if (result == ReadResult.Failed)
-                return false;
             if (result == ReadResult.End || record.Id > ids.Last)
                 break;
             if (lane.Journal.IsConfirmed(record.Id) || !SpilledFrame.TryRead(record.Payload, out SpilledFrame frame))

@@ -15,27 +15,21 @@ internal sealed class Pager(RecordBuffer buffer, BufferDisk disk, Action<int, lo
     private static readonly TimeSpan RetryAfter = TimeSpan.FromSeconds(2);
 
     private readonly LaneReader?[] readers = new LaneReader?[BufferDisk.Lanes];
+    private uint turn;
 
     /// <summary>Reads what may be read; returns how long to wait if nobody calls; infinite if nobody has to.</summary>
     public TimeSpan Step()
     {
-        TimeSpan wait = Timeout.InfiniteTimeSpan;
-        for (int priority = BufferDisk.Lanes; priority > 0; priority--)
+        bool isAllReadable = true;
+        // One lane after the other, so that none takes all the memory for pages.
+        for (int idle = 0; idle < BufferDisk.Lanes; turn++)
         {
-            while (disk.Find(priority) is { } lane && buffer.TryBeginPage(priority, out IdRange ids, out AsideRecords? only))
-            {
-                bool isReadable = ReadPage(priority, lane, ids, only);
-                long missing = buffer.EndPage(priority);
-                if (missing > 0)
-                    lost(priority, missing);
-                if (isReadable)
-                    continue;
-                wait = RetryAfter;
-                break;
-            }
+            bool? isReadable = TryPage(1 + (int)(turn % BufferDisk.Lanes));
+            isAllReadable &= isReadable ?? true;
+            idle = isReadable is true ? 0 : idle + 1;
         }
 
-        return wait;
+        return isAllReadable ? Timeout.InfiniteTimeSpan : RetryAfter;
     }
 
     /// <inheritdoc/>
@@ -43,6 +37,18 @@ internal sealed class Pager(RecordBuffer buffer, BufferDisk disk, Action<int, lo
     {
         foreach (LaneReader? reader in readers)
             reader?.Dispose();
+    }
+
+    // Whether a page could be read; null if none is to be.
+    private bool? TryPage(int priority)
+    {
+        if (disk.Find(priority) is not { } lane || !buffer.TryBeginPage(priority, out IdRange ids, out AsideRecords? only))
+            return null;
+        bool isReadable = ReadPage(priority, lane, ids, only);
+        long missing = buffer.EndPage(priority);
+        if (missing > 0)
+            lost(priority, missing);
+        return isReadable;
     }
 
     private bool ReadPage(int priority, LaneJournal lane, IdRange ids, AsideRecords? only)
@@ -53,6 +59,14 @@ internal sealed class Pager(RecordBuffer buffer, BufferDisk disk, Action<int, lo
         {
             switch (reader.TryPeek(out ReadOnlySpan<byte> payload, out long id))
             {
+                case ReadResult.End when reader.IsUnreadable:
+                    if (++reader.Failures < ReadAttempts)
+                        return Restart(reader);
+                    reader.Failures = 0;
+                    if (only is null)
+                        lane.Journal.Confirm(new IdRange(reader.NextId, ids.Last));
+                    buffer.PassOver(priority, ids.Last);
+                    return true;
                 case ReadResult.Record when id > ids.Last:
                 case ReadResult.End:
                     buffer.PassOver(priority, ids.Last);
@@ -117,6 +131,8 @@ internal sealed class Pager(RecordBuffer buffer, BufferDisk disk, Action<int, lo
         private JournalReader? reader;
 
         public IdRange Gap => reader!.Gap;
+
+        public long NextId => reader!.NextId;
 
         public bool IsUnreadable => !reader!.ReadError.IsNone;
 

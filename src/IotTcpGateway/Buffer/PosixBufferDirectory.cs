@@ -13,9 +13,11 @@ internal sealed partial class PosixBufferDirectory(string path) : IBufferDirecto
     /// <summary>Errno when another process has it.</summary>
     public const int InUse = 11;
 
-    private const string LockName = ".lock";
+    public const string LockName = ".lock";
+
     private const int OwnerOnly = 0x1C0;
     private const int FileExists = 17;
+    private const int PermissionDenied = 13;
     private const int ForReadingAndWriting = 6;
 
     private SafeFileHandle? held;
@@ -29,6 +31,8 @@ internal sealed partial class PosixBufferDirectory(string path) : IBufferDirecto
         if (held is not null)
             return DiskError.None;
         DiskError error = Make(path);
+        if (error.IsNone)
+            error = SyncAbove();
         if (!error.IsNone)
             return error;
         if (Access(path, ForReadingAndWriting) != 0)
@@ -47,6 +51,16 @@ internal sealed partial class PosixBufferDirectory(string path) : IBufferDirecto
     /// <inheritdoc/>
     public void Dispose() => held?.Dispose();
 
+    // Without its name everything in it would be gone after a power cut. Who may not open the directory above did not
+    // make this one either.
+    private DiskError SyncAbove()
+    {
+        DiskError error = Path.GetDirectoryName(path) is { Length: > 0 } above
+            ? new PosixDisk(above).SyncDirectory()
+            : DiskError.None;
+        return error.Errno == PermissionDenied ? DiskError.None : error;
+    }
+
     // With those above it, unless they are there.
     private static DiskError Make(string path)
     {
@@ -62,9 +76,9 @@ internal sealed partial class PosixBufferDirectory(string path) : IBufferDirecto
     {
         string below = Path.Combine(path, name);
         disk = new PosixDisk(below);
-        bool isNew = !Directory.Exists(below);
         DiskError error = MakeOne(below);
-        return error.IsNone && isNew ? Root.SyncDirectory() : error;
+        // Always: who made it may have been killed before its name was durable.
+        return error.IsNone ? Root.SyncDirectory() : error;
     }
 
     /// <inheritdoc/>

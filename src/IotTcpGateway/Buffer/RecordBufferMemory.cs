@@ -221,6 +221,11 @@ internal sealed partial class RecordBuffer
 
     private bool ReopenNeedsLock()
     {
+        // What each lane keeps for what comes next holds nobody up.
+        while (isClosed && IsAboveMarkNeedsLock && TryFreeEmptyNeedsLock())
+        {
+        }
+
         if (!isClosed || ArrivalBytes * 100 > ArrivalBytesMax * LowMarkPercent)
             return false;
         isClosed = false;

@@ -181,8 +181,10 @@ internal sealed partial class RecordBuffer
     }
 
     /// <summary>Records that were on disk alone are given up: the caller has read and reported them.</summary>
-    public void ForgetOnDisk(int priority, IdRange ids, long records, DropReason reason)
+    /// <returns>How many more there should have been.</returns>
+    public long ForgetOnDisk(int priority, IdRange ids, long records, DropReason reason)
     {
+        long lost = 0;
         lock (gate)
         {
             Lane lane = LaneAt(priority);
@@ -191,7 +193,8 @@ internal sealed partial class RecordBuffer
                 if (!chunk.IsOnDisk || chunk.Ids.First != ids.First)
                     continue;
                 PassOverNeedsLock(chunk, ids.Last);
-                // With the last of its ids goes what was lost by damage too.
+                if (chunk.Ids.IsEmpty)
+                    lost = Math.Max(chunk.RecordsOnDisk - records, 0);
                 ForgetOnDiskNeedsLock(lane, chunk, chunk.Ids.IsEmpty ? chunk.RecordsOnDisk : records);
                 DroppedRecords += records;
                 if (chunk.Ids.IsEmpty)
@@ -202,6 +205,7 @@ internal sealed partial class RecordBuffer
 
         if (records > 0)
             CountDropped(records, reason);
+        return lost;
     }
 
     /// <summary>Nothing that was doomed is left.</summary>

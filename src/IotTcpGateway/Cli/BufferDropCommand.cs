@@ -2,7 +2,6 @@ using System.CommandLine;
 
 using IotTcpGateway.Buffer;
 using IotTcpGateway.Files;
-using IotTcpGateway.Journal;
 
 using Microsoft.Win32.SafeHandles;
 
@@ -11,9 +10,6 @@ namespace IotTcpGateway.Cli;
 /// <summary>iotgw buffer drop: gives frames up that are on disk.</summary>
 internal static class BufferDropCommand
 {
-    // Nothing is appended. The smallest reserve, so that the gateway's own serves: it is what lets a full disk be emptied.
-    private static readonly JournalOptions SmallReserve = new() { PayloadBytesMax = 0, CommitBytesMax = 4096 };
-
     private static readonly Option<bool> All = new("--all") { Description = "Everything: all lanes, and the quarantine." };
 
     private static readonly Option<int?> Lane = BufferDumpCommand.LaneOption("The frames of this priority, 1 to 3.");
@@ -61,16 +57,25 @@ internal static class BufferDropCommand
         BufferJournal[] journals = [.. buffer.Directory.Journals().Where(j => IsWanted(parsed, j))];
         var waiting = new DroppedFrames();
         foreach (BufferJournal journal in journals)
-            buffer.ReadFrames(journal, readsSettled: false, waiting.Add);
+            buffer.ReadFrames(journal, readsSettled: false, Count);
         if (!parsed.GetValue(Yes) && !IsSure(waiting))
             return CommandLine.Fail(ExitCode.Bad, "nothing was dropped");
-        var dropped = new DroppedFrames();
+        using var drop = new OperatorDrop(buffer);
         foreach (BufferJournal journal in journals)
-            Drop(journal, dropped);
-        foreach (string line in dropped.Lines())
-            Console.WriteLine(line);
-        Console.WriteLine($"dropped {dropped}");
+        {
+            DroppedFrames dropped = drop.Drop(journal);
+            foreach (string line in dropped.Lines())
+                Console.WriteLine($"{journal.Name} {line}");
+            Console.WriteLine($"{journal.Name}: dropped {dropped}");
+        }
+
         return ExitCode.Fine;
+
+        bool Count(in StoredFrame stored)
+        {
+            waiting.Add(stored.Frame);
+            return true;
+        }
     }
 
     private static bool IsWanted(ParseResult parsed, BufferJournal journal) => journal.HoldsFrames
@@ -82,31 +87,5 @@ internal static class BufferDropCommand
     {
         Console.Write($"Give up {waiting}, for good? [y/N] ");
         return Console.ReadLine()?.Trim().ToUpperInvariant() is "Y" or "YES";
-    }
-
-    private static void Drop(BufferJournal journal, DroppedFrames dropped)
-    {
-        DiskError error = RecordJournal.Open(
-            new PosixDisk(journal.Path), SmallReserve, out RecordJournal? opened, out _, Count);
-        using (opened)
-        {
-            if (error.IsNone)
-            {
-                opened!.GiveUpThrough(opened.SyncedThrough);
-                error = opened.Trim();
-            }
-        }
-
-        // What root has written must not keep out the service's user.
-        foreach (string file in Directory.EnumerateFiles(journal.Path))
-            AtomicFile.TakeOwnerOf(journal.Path, file);
-        if (!error.IsNone)
-            throw new IOException($"{journal.Path} cannot be changed ({error}): what was dropped may be published all the same");
-
-        void Count(in JournalRecord record)
-        {
-            if (!record.IsConfirmed && SpilledFrame.TryRead(record.Payload, out SpilledFrame frame))
-                dropped.Add(frame);
-        }
     }
 }

@@ -64,7 +64,7 @@ internal static class BufferExportCommand
     private static int Export(ParseResult parsed, LookedAtBuffer buffer, Stream output)
     {
         byte[]? device = parsed.GetValue(Device) is { } id ? Encoding.UTF8.GetBytes(id) : null;
-        using var lines = new MessageLines(buffer.Configuration, output);
+        using var lines = new MessageLines(buffer.Configuration, buffer.Clock, output);
         bool isWhole = true;
         foreach (BufferJournal journal in buffer.Directory.Journals())
         {

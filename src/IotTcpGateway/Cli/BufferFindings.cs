@@ -1,4 +1,3 @@
-using IotTcpGateway.Buffer;
 using IotTcpGateway.Journal;
 
 namespace IotTcpGateway.Cli;
@@ -6,8 +5,12 @@ namespace IotTcpGateway.Cli;
 /// <summary>What is wrong with a journal, and what it costs; each in one line.</summary>
 internal static class BufferFindings
 {
-    public static IReadOnlyList<string> Of(RecoveryReport report, JournalFigures figures, bool isLive) =>
-        [.. OfRecords(report, isLive), .. OfFiles(report), .. OfCursor(report.Cursor), .. OfEntries(figures)];
+    /// <param name="report">How the journal was found.</param>
+    /// <param name="unknown">Whole entries that are not understood.</param>
+    /// <param name="withoutNames">Frames whose channel table is missing.</param>
+    /// <param name="isLive">Whether a gateway writes to it.</param>
+    public static IReadOnlyList<string> Of(RecoveryReport report, long unknown, long withoutNames, bool isLive) =>
+        [.. OfRecords(report, isLive), .. OfFiles(report), .. OfCursor(report.Cursor), .. OfEntries(unknown, withoutNames)];
 
     private static IEnumerable<string> OfRecords(RecoveryReport report, bool isLive)
     {
@@ -53,12 +56,12 @@ internal static class BufferFindings
             yield return "the cursor is lost: everything on disk counts as not settled, and is published again";
     }
 
-    private static IEnumerable<string> OfEntries(JournalFigures figures)
+    private static IEnumerable<string> OfEntries(long unknown, long withoutNames)
     {
-        if (figures.Unknown > 0)
-            yield return Text($"{Entries(figures.Unknown)} of a kind that this version does not know: it cannot publish them");
-        if (figures.FramesWithoutNames > 0)
-            yield return Text($"the channel table of {figures.FramesWithoutNames} frames is missing: their channels are called ch and their number");
+        if (unknown > 0)
+            yield return Text($"{Entries(unknown)} of a kind that this version does not know: it cannot publish them");
+        if (withoutNames > 0)
+            yield return Text($"the channel table of {withoutNames} frames is missing: their channels are called ch and their number");
     }
 
     private static string Entries(long count) => Text(count == 1 ? (FormattableString)$"1 entry" : $"{count} entries");

@@ -60,22 +60,19 @@ internal static class BufferStatusCommand
 
     private static StoredJournalStatus Look(LookedAtBuffer buffer, BufferJournal journal, ArrivalRate rate)
     {
-        var figures = new JournalFigures();
-        using JournalView view = buffer.Open(journal, () => (figures = new JournalFigures()).Visit);
+        var look = LookedAtJournal.Read(buffer, journal);
+        JournalFigures figures = look.Figures;
         if (journal.Lane > 0)
             rate.Add(figures.Rate);
-        // The ledger's entries are not told apart here.
-        JournalFigures frames = journal.HoldsFrames ? figures : new JournalFigures();
         return new StoredJournalStatus(
             journal.Name,
             journal.Lane,
-            figures.Outstanding,
-            frames.Frames,
-            frames.Bytes,
-            view.DiskBytes,
-            StoredArrival.Of(frames.Oldest),
-            StoredArrival.Of(frames.Newest),
-            BufferFindings.Of(view.Report, frames, buffer.IsInUse ?? false));
+            look.Waiting,
+            figures.Bytes,
+            look.DiskBytes,
+            StoredArrival.Of(figures.Oldest),
+            StoredArrival.Of(figures.Newest),
+            look.Findings);
     }
 
     // The gateway knows how fast frames come now, and what it has in memory.

@@ -4,6 +4,7 @@ using IotTcpGateway.Buffer;
 using IotTcpGateway.Configuration;
 using IotTcpGateway.Files;
 using IotTcpGateway.Journal;
+using IotTcpGateway.Time;
 
 namespace IotTcpGateway.Cli;
 
@@ -63,6 +64,10 @@ internal sealed class LookedAtBuffer(BufferDirectory directory, GatewayConfigura
     public BufferDirectory Directory => directory;
 
     public GatewayConfiguration Configuration => configuration;
+
+    /// <summary>The clock as the gateway would see it.</summary>
+    public GatewayClock Clock { get; } = new(
+        TimeProvider.System, configuration.Gateway.TrustClock ? () => true : GatewayClock.IsKernelSynchronised);
 
     /// <summary>Whether a gateway runs on it, or another "drop" is at work; null when that cannot be told.</summary>
     public bool? IsInUse { get; } = AskLock(directory.LockPath);

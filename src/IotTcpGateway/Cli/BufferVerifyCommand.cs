@@ -1,7 +1,6 @@
 using System.CommandLine;
 
 using IotTcpGateway.Buffer;
-using IotTcpGateway.Journal;
 
 namespace IotTcpGateway.Cli;
 
@@ -30,29 +29,15 @@ internal static class BufferVerifyCommand
 
     private static bool Verify(LookedAtBuffer buffer, BufferJournal journal)
     {
-        var figures = new JournalFigures();
         using var progress = new BufferProgress(journal);
-        using JournalView view = buffer.Open(journal, NewVisitor);
+        var look = LookedAtJournal.Read(buffer, journal, progress.Show);
         progress.Dispose();
-        // The ledger's entries are not told apart here.
-        IReadOnlyList<string> findings = BufferFindings.Of(
-            view.Report, journal.HoldsFrames ? figures : new JournalFigures(), buffer.IsInUse ?? false);
         Console.WriteLine(BufferText.Text(
-            $"{journal.Name,-11} {figures.Entries} entries read in {view.Report.Segments} segments, {figures.Outstanding} not settled"));
-        foreach (string finding in findings)
+            $"{journal.Name,-11} {look.Figures.Entries} entries read in {look.Report.Segments} segments, {look.Waiting} {Kind(journal)} waiting"));
+        foreach (string finding in look.Findings)
             Console.WriteLine($"  DAMAGED {finding}");
-        return findings.Count == 0;
-
-        RecordVisitor NewVisitor()
-        {
-            figures = new JournalFigures();
-            return Visit;
-        }
-
-        void Visit(in JournalRecord record)
-        {
-            figures.Visit(record);
-            progress.Show(figures.BytesRead);
-        }
+        return look.Findings.Count == 0;
     }
+
+    private static string Kind(BufferJournal journal) => journal.HoldsFrames ? "frames" : "reports";
 }

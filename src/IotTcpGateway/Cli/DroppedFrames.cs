@@ -9,17 +9,14 @@ internal sealed class DroppedFrames
 {
     private readonly Dictionary<(string Device, uint Boot), (uint First, uint Last, long Count)> byBoot = [];
 
-    public bool Add(in StoredFrame stored)
+    /// <summary>Counts a frame; returns whose it is.</summary>
+    public string Add(in SpilledFrame frame)
     {
-        Add(stored.Frame);
-        return true;
-    }
-
-    public void Add(in SpilledFrame frame)
-    {
-        (string, uint) key = (Encoding.UTF8.GetString(frame.DeviceId), frame.BootId);
+        string device = Encoding.UTF8.GetString(frame.DeviceId);
+        (string, uint) key = (device, frame.BootId);
         (uint first, uint last, long count) = byBoot.GetValueOrDefault(key, (frame.Sequence, frame.Sequence, 0));
         byBoot[key] = (Math.Min(first, frame.Sequence), Math.Max(last, frame.Sequence), count + 1);
+        return device;
     }
 
     /// <summary>A line for each device and boot.</summary>

@@ -26,13 +26,14 @@ internal sealed class MessageLines : IMessageSink, IDisposable
     private readonly Stream output;
     private readonly Topics topics;
     private readonly IPayloadEncoder encoder;
+    private readonly uint hostBoot = HostBoot.Id();
     private readonly bool isRaw;
     private readonly bool hasProperties;
     private DeviceStream stream = new("", 0, priority: 1, slot: 0);
     private uint sequence;
     private string reason = "";
 
-    public MessageLines(GatewayConfiguration configuration, Stream output)
+    public MessageLines(GatewayConfiguration configuration, GatewayClock clock, Stream output)
     {
         this.output = output;
         json = new Utf8JsonWriter(line, Options);
@@ -40,8 +41,6 @@ internal sealed class MessageLines : IMessageSink, IDisposable
         topics = new Topics(mqtt.Topic, mqtt.StatusTopic, configuration.Gateway.Id);
         isRaw = mqtt.Payload == "raw";
         hasProperties = isRaw && mqtt.Version == "5";
-        // The monotonic clock of an arrival is of another run of the host: no clock of ours says when that was.
-        var clock = new GatewayClock(TimeProvider.System, () => false);
         encoder = isRaw ? new RawPayload() : new JsonPayload(clock, topics.HasChannel);
     }
 
@@ -55,7 +54,7 @@ internal sealed class MessageLines : IMessageSink, IDisposable
     {
         SpilledFrame frame = stored.Frame;
         if (stream.BootId != frame.BootId || !IsOf(stream, frame.DeviceId))
-            stream = new DeviceStream(Encoding.UTF8.GetString(frame.DeviceId), frame.BootId, priority: 1, slot: 0);
+            stream = new DeviceStream(Encoding.UTF8.GetString(frame.DeviceId), frame.BootId, stored.Journal.Lane, slot: 0);
         sequence = frame.Sequence;
         reason = Encoding.UTF8.GetString(frame.Reason);
         var record = new BufferedRecord
@@ -64,7 +63,9 @@ internal sealed class MessageLines : IMessageSink, IDisposable
             Stream = stream,
             Sequence = frame.Sequence,
             Channels = stored.Channels,
-            Arrival = frame.Arrival,
+            Arrival = frame.Arrival.IsSynchronised || frame.HostBoot == hostBoot
+                ? frame.Arrival
+                : frame.Arrival with { MonotonicMicroseconds = Arrival.OfAnotherBoot },
             Body = frame.Body,
         };
         Frames++;

@@ -7,6 +7,8 @@ namespace IotTcpGateway.Cli;
 /// <summary>The status in words, for the terminal.</summary>
 internal static class StatusTable
 {
+    private const int GapsShown = 5;
+
     public static IEnumerable<(string Name, string Value)> Of(GatewayStatus status)
     {
         yield return ("gateway", $"{status.Gateway}, version {status.Version}, up {Duration(status.UptimeSeconds)}");
@@ -20,10 +22,23 @@ internal static class StatusTable
         yield return ("safe latency", Latency(status.Frames.SafeLatency));
         yield return ("buffer", Text(
             $"{status.Buffer.Records} waiting, {status.Buffer.MemoryBytes / 1024} of {status.Buffer.MemoryBytesMax / 1024} KiB{(status.Buffer.IsFull ? " FULL" : "")}, {status.Buffer.Dropped} dropped"));
+        yield return ("disk", Disk(status.Buffer.Disk));
+        foreach (GapStatus gap in status.Buffer.Gaps.TakeLast(GapsShown))
+            yield return ("given up", Text($"{gap.Device}, boot {gap.Boot}: {gap.Count} of {gap.From} to {gap.To}, {gap.Reason}"));
         yield return ("broker", Broker(status.Broker));
         yield return ("published", Text($"{status.Broker.Published} messages, {status.Broker.InFlight} in flight"));
         yield return ("clock", status.IsClockSynchronised ? "synchronised" : "NOT synchronised");
         yield return ("memory", Text($"{status.ResidentMebibytes} MiB resident"));
+    }
+
+    private static string Disk(BufferDiskStatus disk)
+    {
+        if (disk.State == "off")
+            return "none: frames are kept in memory alone";
+        string state = disk.State == "healthy" ? "healthy" : $"{disk.State.ToUpperInvariant()} ({disk.Error})";
+        string fills = disk.SecondsUntilFull is { } seconds ? Text($", full in {seconds / 3600:0.0} h") : "";
+        string wear = disk.DeviceBytesPerDay is { } bytes ? Text($", {bytes >> 20} MiB a day written") : "";
+        return Text($"{state}, {disk.Records} frames, {disk.Bytes >> 20} of {disk.BytesMax >> 20} MiB{fills}{wear}");
     }
 
     private static string Broker(BrokerStatus broker)

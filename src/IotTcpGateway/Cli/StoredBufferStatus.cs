@@ -80,8 +80,7 @@ internal sealed record StoredBufferStatus(
 /// <summary>A journal of it.</summary>
 /// <param name="Name">The folder.</param>
 /// <param name="Lane">Its priority; 0 when it is no lane.</param>
-/// <param name="Entries">Entries of any kind that are not settled.</param>
-/// <param name="Frames">Frames of these.</param>
+/// <param name="Waiting">Frames that are not settled, or, in the ledger, drops that the broker was not told.</param>
 /// <param name="Bytes">Bytes of these frames on disk.</param>
 /// <param name="DiskBytes">Bytes of its segments.</param>
 /// <param name="Oldest">Arrival of the oldest of these frames.</param>
@@ -90,8 +89,7 @@ internal sealed record StoredBufferStatus(
 internal sealed record StoredJournalStatus(
     string Name,
     int Lane,
-    long Entries,
-    long Frames,
+    long Waiting,
     long Bytes,
     long DiskBytes,
     StoredArrival? Oldest,
@@ -100,9 +98,9 @@ internal sealed record StoredJournalStatus(
 {
     public void Print(TextWriter output)
     {
-        string what = Name == BufferDirectory.LedgerName
-            ? BufferText.Text($"{Entries} entries not yet reported")
-            : BufferText.Text($"{Frames} frames {(Lane > 0 ? "waiting" : "kept")}, {BufferText.Size(Bytes)}");
+        string what = Name == BufferDisk.LedgerName
+            ? BufferText.Text($"{Waiting} reports waiting")
+            : BufferText.Text($"{Waiting} frames {(Lane > 0 ? "waiting" : "kept")}, {BufferText.Size(Bytes)}");
         string when = Oldest is { } oldest && Newest is { } newest ? $", {oldest.Text} to {newest.Text}" : "";
         output.WriteLine($"{Name,-12} {what}{when}, {BufferText.Size(DiskBytes)} on disk, {(Findings.Count == 0 ? "clean" : "DAMAGED")}");
         foreach (string finding in Findings)

@@ -12,9 +12,13 @@ internal static class CrossRules
     /// <summary>Share of the machine's memory that the configured caps may take together.</summary>
     public const int MemorySharePercent = 50;
 
+    // A commit's bytes and a reader's buffer for each of three lanes, quarantine and ledger.
+    private const long DiskHeapBytes = 6 << 20;
+
     /// <summary>What the managed heap may take, in bytes: a base, and so much a connection (about 5 KiB are used).</summary>
     public static long HeapBytesMax(GatewayConfiguration configuration) =>
-        (56L << 20) + configuration.Devices.MaxTableMemory + (2 * configuration.Mqtt.InFlightMemory)
+        (56L << 20) + (configuration.Buffer.Disk > 0 ? DiskHeapBytes : 0)
+        + (configuration.Buffer.Disk > 0 ? 2 : 1) * configuration.Devices.MaxTableMemory + (2 * configuration.Mqtt.InFlightMemory)
         + (configuration.Listeners.Sum(l => (long)l.MaxConnections + l.MaxUnauthenticated) * (12 << 10));
 
     public static IEnumerable<ConfigurationFault> Check(GatewayConfiguration configuration, long machineMemoryBytes) =>

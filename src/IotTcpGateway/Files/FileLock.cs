@@ -17,27 +17,50 @@ internal static partial class FileLock
     private const int Interrupted = 4;
     private const int WouldBlock = 11;
     private const int NoEntry = 2;
+    private const int AttemptsMax = 10_000;
 
     /// <summary>Waits for the lock; disposing the answer gives it back, and so does the end of the process.</summary>
     /// <exception cref="IOException">The file cannot be made or locked.</exception>
-    public static SafeFileHandle Take(string path) => Take(path, Exclusive)!;
+    public static SafeFileHandle Take(string path)
+    {
+        SafeFileHandle file = OpenOrMake(path);
+        TryLock(file, Exclusive, path);
+        return file;
+    }
 
     /// <summary>Takes the lock if nobody has it; null if somebody does.</summary>
     /// <exception cref="IOException">The file cannot be made or locked.</exception>
-    public static SafeFileHandle? TryTake(string path) => Take(path, Exclusive | WithoutWaiting);
+    public static SafeFileHandle? TryTake(string path)
+    {
+        SafeFileHandle file = OpenOrMake(path);
+        for (int attempt = 0; attempt < AttemptsMax; attempt++)
+        {
+            if (TryLock(file, Exclusive | WithoutWaiting, path))
+                return file;
+            // Who only asks has it shared, for a moment: that keeps nobody out.
+            if (!TryLock(file, Shared | WithoutWaiting, path))
+                break;
+            Thread.Yield();
+        }
+
+        file.Dispose();
+        return null;
+    }
 
     /// <summary>Whether somebody has the lock. Nothing is made or changed.</summary>
     /// <exception cref="IOException">The file is there and cannot be asked.</exception>
     public static bool IsTaken(string path)
     {
         int descriptor = Open(path, ReadCloseOnExec, 0);
+        if (descriptor < 0 && Marshal.GetLastPInvokeError() == NoEntry)
+            return false;
         if (descriptor < 0)
-            return Marshal.GetLastPInvokeError() == NoEntry ? false : throw new IOException($"{path} cannot be opened: {Why()}");
+            throw new IOException($"{path} cannot be opened: {Why()}");
         using var file = new SafeFileHandle(descriptor, ownsHandle: true);
         return !TryLock(file, Shared | WithoutWaiting, path);
     }
 
-    private static SafeFileHandle? Take(string path, int operation)
+    private static SafeFileHandle OpenOrMake(string path)
     {
         // Not a FileStream: it takes a lock of its own that does not wait but fails.
         int descriptor = Open(path, ReadWriteCreateCloseOnExec, OwnerOnly);
@@ -46,10 +69,7 @@ internal static partial class FileLock
         var file = new SafeFileHandle(descriptor, ownsHandle: true);
         // Made by root, it must not keep out the service's user, whose directory this is.
         AtomicFile.TakeOwnerOf(Path.GetDirectoryName(Path.GetFullPath(path))!, path);
-        if (TryLock(file, operation, path))
-            return file;
-        file.Dispose();
-        return null;
+        return file;
     }
 
     // False: somebody else has it, and we were not to wait.

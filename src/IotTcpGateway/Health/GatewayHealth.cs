@@ -8,7 +8,5 @@ internal sealed class GatewayHealth(MetricsRegistry metrics, Func<GatewayStatus>
     /// <summary>The pipeline turns over: accepting, and the forwarder's loop alive.</summary>
     public bool IsAlive => isAlive();
 
-    public bool IsReady => status().IsReady;
-
     public GatewayStatus Status() => status();
 }

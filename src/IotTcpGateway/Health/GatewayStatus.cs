@@ -78,7 +78,12 @@ internal sealed record BufferDiskStatus(
     double? SecondsUntilFull,
     double LastSyncMilliseconds,
     long Quarantined,
-    long Lost);
+    long Lost)
+{
+    /// <summary>What is the matter, to be put behind a line; empty when nothing is.</summary>
+    [JsonIgnore]
+    public string Trouble => State is "full" or "failed" ? $"; the buffer's disk is {State} ({Error})" : "";
+}
 
 /// <summary>Frames that were given up.</summary>
 internal sealed record GapStatus(

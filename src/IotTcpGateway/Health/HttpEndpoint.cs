@@ -70,7 +70,7 @@ internal sealed class HttpEndpoint(HttpOptions options, GatewayHealth health, IL
         return http.Request.Path.Value switch
         {
             "/healthz" => WriteCheckAsync(http, health.IsAlive, "the pipeline turns over", "a part of the pipeline stands still"),
-            "/readyz" => WriteCheckAsync(http, health.IsReady, "ready", "not ready: not listening, or the buffer is full"),
+            "/readyz" => WriteReadyAsync(http, health.Status()),
             "/metrics" => WriteAsync(http, StatusCodes.Status200OK, "text/plain; version=0.0.4; charset=utf-8", health.Metrics.Write()),
             "/status" => WriteAsync(
                 http,
@@ -81,6 +81,13 @@ internal sealed class HttpEndpoint(HttpOptions options, GatewayHealth health, IL
                 http, StatusCodes.Status404NotFound, "text/plain", "here are /healthz, /readyz, /metrics and /status\n"),
         };
     }
+
+    // Ready although the disk is not well: it takes frames, and forwards them while the broker is there.
+    private static Task WriteReadyAsync(HttpContext http, GatewayStatus status) => WriteCheckAsync(
+        http,
+        status.IsReady,
+        "ready" + status.Buffer.Disk.Trouble,
+        "not ready: not listening, or the buffer is full" + status.Buffer.Disk.Trouble);
 
     private static Task WriteCheckAsync(HttpContext http, bool isRight, string right, string wrong) => isRight
         ? WriteAsync(http, StatusCodes.Status200OK, "text/plain", right + "\n")

@@ -104,7 +104,7 @@ internal sealed partial class ServiceManager : IDisposable
         string broker = now.Broker.IsConnected
             ? $"broker {now.Broker.Address}"
             : now.Broker.Address.Length == 0 ? "no broker configured" : $"broker away ({now.Broker.Address})";
-        string full = now.Buffer.IsFull ? ", buffer FULL" : "";
+        string full = (now.Buffer.IsFull ? ", buffer FULL" : "") + now.Buffer.Disk.Trouble;
         Say(string.Create(
             CultureInfo.InvariantCulture,
             $"{now.Devices.Online} devices, {now.Frames.Received} frames, {now.Buffer.Records} waiting, {broker}{full}"));

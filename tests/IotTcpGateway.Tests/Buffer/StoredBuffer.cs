@@ -69,17 +69,21 @@ internal sealed class StoredBuffer : IDisposable
         Arrival? arrival = null,
         string reason = "")
     {
-        var frame = new SpilledFrame
+        Append(journal, FrameOf(device, sequence, table, body ?? Body(sequence), arrival, reason).Write(entry));
+    }
+
+    /// <summary>So many frames, in as few commits as may be.</summary>
+    public void Frames(RecordJournal journal, string device, int count)
+    {
+        byte[] body = Body(1);
+        for (uint sequence = 1; sequence <= count; sequence++)
         {
-            DeviceId = Encoding.UTF8.GetBytes(device),
-            BootId = 287454020,
-            Sequence = sequence,
-            Table = table,
-            Arrival = arrival ?? new Arrival(Arrived + (sequence * 1000), 0, IsSynchronised: true),
-            Reason = Encoding.UTF8.GetBytes(reason),
-            Body = body ?? Body(sequence),
-        };
-        Append(journal, frame.Write(entry));
+            ReadOnlySpan<byte> bytes = entry.AsSpan(0, FrameOf(device, sequence, 1, body, null, "").Write(entry));
+            while (journal.TryAppend(bytes, out _) != AppendResult.Appended)
+                journal.Commit();
+        }
+
+        journal.Commit();
     }
 
     public static byte[] Body(float value, long baseTime = BaseTime)
@@ -102,6 +106,18 @@ internal sealed class StoredBuffer : IDisposable
 
         return all.ToString();
     }
+
+    private static SpilledFrame FrameOf(
+        string device, uint sequence, uint table, byte[] body, Arrival? arrival, string reason) => new()
+        {
+            DeviceId = Encoding.UTF8.GetBytes(device),
+            BootId = 287454020,
+            Sequence = sequence,
+            Table = table,
+            Arrival = arrival ?? new Arrival(Arrived + (sequence * 1000), 0, IsSynchronised: true),
+            Reason = Encoding.UTF8.GetBytes(reason),
+            Body = body,
+        };
 
     private void Append(RecordJournal journal, int bytes)
     {

@@ -1,4 +1,5 @@
 using IotTcpGateway.Buffer;
+using IotTcpGateway.Cli;
 using IotTcpGateway.Journal;
 using IotTcpGateway.Protocol;
 
@@ -183,6 +184,65 @@ public sealed class StoredFramesTests : IDisposable
         using (view)
             Assert.True(view!.Read(false, (in JournalRecord record, bool _) => (last = record.Id) > 0).IsNone);
         Assert.Equal(1001, last);
+    }
+
+    [Fact]
+    public async Task Open_GatewayWritesAndTrimsMeanwhile_IsNotCalledDamaged()
+    {
+        using RecordJournal live = buffer.Open("lane-1", segmentBytes: 128 * 1024);
+        buffer.Table(live, 1, new Channel(1, DataType.F32, "temperature", "Cel"));
+        using var stopping = new CancellationTokenSource();
+        Task writing = Task.Factory.StartNew(Write, CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default);
+        var told = new List<string>();
+        for (int look = 0; look < 60; look++)
+        {
+            var figures = new JournalFigures();
+            JournalView.Open(
+                buffer.PathOf("lane-1"), true, () => (figures = new JournalFigures()).Visit, out JournalView? view);
+            using (view)
+                told.AddRange(BufferFindings.Of(view!.Report, figures.Unknown, 0, isLive: true));
+        }
+
+        await stopping.CancelAsync();
+        await writing;
+        Assert.Empty(told);
+
+        void Write()
+        {
+            for (uint sequence = 1; !stopping.IsCancellationRequested; sequence++)
+            {
+                buffer.Frame(live, "pump-7", sequence);
+                if (sequence % 50 != 0)
+                    continue;
+                live.Confirm(new IdRange(1, sequence - 500));
+                live.CommitCursor();
+                live.Trim();
+            }
+        }
+    }
+
+    [Fact]
+    public void Read_ManyFrames_TakesNoMemoryForEach()
+    {
+        using (RecordJournal journal = buffer.Open("lane-1", segmentBytes: 4 << 20))
+        {
+            buffer.Table(journal, 1, new Channel(1, DataType.F32, "temperature", "Cel"));
+            buffer.Frames(journal, "pump-7", 100_000);
+        }
+
+        BufferJournal lane = buffer.Journal("lane-1");
+        long frames = 0;
+        long before = GC.GetAllocatedBytesForCurrentThread();
+        StoredFrames.Read(lane, false, false, Count, out _);
+        Assert.Equal(100_000, frames);
+        // Windows of 256 KiB, the last commit, the list of segments.
+        Assert.InRange(GC.GetAllocatedBytesForCurrentThread() - before, 0, 2 << 20);
+
+        bool Count(in StoredFrame frame)
+        {
+            frames++;
+            return true;
+        }
     }
 
     private static void Ignore(in JournalRecord record)

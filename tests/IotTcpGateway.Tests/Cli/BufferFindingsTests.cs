@@ -106,6 +106,6 @@ public sealed class BufferFindingsTests : IDisposable
         JournalView.Open(
             buffer.PathOf("lane-1"), isLive, () => (figures = new JournalFigures()).Visit, out JournalView? view);
         using (view)
-            return (figures, BufferFindings.Of(view!.Report, figures, isLive));
+            return (figures, BufferFindings.Of(view!.Report, figures.Unknown, figures.FramesWithoutNames, isLive));
     }
 }

@@ -27,9 +27,9 @@ public sealed class BufferVerbsTests : IDisposable
         Assert.Equal((0, ""), (ran.Code, ran.Error));
         JsonElement status = JsonDocument.Parse(ran.Output).RootElement;
         JsonElement lane = status.GetProperty("journals")[0];
-        Assert.Equal(15, lane.GetProperty("frames").GetInt32());
+        Assert.Equal(15, lane.GetProperty("waiting").GetInt32());
         Assert.Equal(StoredBuffer.Arrived + 6000, lane.GetProperty("oldest").GetProperty("unixMilliseconds").GetInt64());
-        Assert.Equal(2, status.GetProperty("journals")[1].GetProperty("frames").GetInt32());
+        Assert.Equal(2, status.GetProperty("journals")[1].GetProperty("waiting").GetInt32());
         Assert.False(status.GetProperty("isInUse").GetBoolean());
         // A frame a second, of some 80 bytes on disk each.
         Assert.InRange(status.GetProperty("bytesPerSecond").GetDouble(), 50, 120);
@@ -199,7 +199,7 @@ public sealed class BufferVerbsTests : IDisposable
     {
         buffer.Fill("lane-1", frames: 30, settled: 3);
         buffer.Fill("quarantine", frames: 1, reason: "refused");
-        buffer.Fill("ledger", frames: 1);
+        Assert.Equal(0, Run("drop", "--lane", "3", "--yes").Code); // makes a ledger
         File.WriteAllText(buffer.PathOf(".lock"), "");
         string before = buffer.Print();
         foreach (string verb in new[] { "status", "verify", "dump", "export" })
@@ -242,10 +242,43 @@ public sealed class BufferVerbsTests : IDisposable
     }
 
     [Fact]
+    public void Drop_LanesAndQuarantine_AreInTheLedgerOnce()
+    {
+        buffer.Fill("lane-1", frames: 200, settled: 10);
+        buffer.Fill("quarantine", frames: 3, reason: "refused");
+        Assert.Equal(0, Run("drop", "--all", "--yes").Code);
+        GapReport report = Assert.Single(Ledger());
+        Assert.Equal(
+            ("pump-7", 287454020u, 11u, 200u, 190L, DropReason.Operator),
+            (report.DeviceId, report.BootId, report.From, report.To, report.Count, report.Reason));
+        Assert.Contains("1 reports waiting", Run("status").Output, StringComparison.Ordinal);
+        Assert.Equal(0, Run("verify").Code);
+    }
+
+    [Fact]
+    public void Drop_LedgerCannotBeWritten_DropsNothing()
+    {
+        buffer.Fill("lane-1", frames: 2);
+        File.WriteAllText(buffer.PathOf("ledger"), "in the way");
+        Ran ran = Run("drop", "--all", "--yes");
+        Assert.Equal((3, ""), (ran.Code, ran.Output));
+        Assert.Contains("nothing was dropped", ran.Error, StringComparison.Ordinal);
+        Assert.Equal(2, Lines("dump"));
+    }
+
+    [Fact]
     public void Help_EveryVerb_HasAnExample()
     {
         foreach (string verb in new[] { "status", "verify", "dump", "export", "drop" })
             Assert.Contains($"Example:\n  iotgw buffer {verb}", Run(verb, "--help").Output, StringComparison.Ordinal);
+    }
+
+    private IEnumerable<GapReport> Ledger()
+    {
+        var found = new LedgerFindings();
+        JournalView.Open(buffer.PathOf("ledger"), false, () => found.Take, out JournalView? view);
+        view!.Dispose();
+        return found.Unconfirmed.Select(e => e.AsReport());
     }
 
     private int Lines(params string[] arguments)

@@ -29,6 +29,29 @@ public sealed class FileLockTests : IDisposable
     }
 
     [Fact]
+    public async Task TryTake_OthersAskMeanwhile_IsTakenAllTheSame()
+    {
+        using var stopping = new CancellationTokenSource();
+        Task asking = Task.Factory.StartNew(Ask, CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default);
+        int refused = 0;
+        for (int turn = 0; turn < 2000; turn++)
+        {
+            using SafeFileHandle? taken = FileLock.TryTake(FilePath);
+            refused += taken is null ? 1 : 0;
+        }
+
+        await stopping.CancelAsync();
+        await asking;
+        Assert.Equal(0, refused);
+
+        void Ask()
+        {
+            while (!stopping.IsCancellationRequested)
+                FileLock.IsTaken(FilePath);
+        }
+    }
+
+    [Fact]
     public void IsTaken_NobodyHasIt_ChangesNothing()
     {
         Assert.False(FileLock.IsTaken(FilePath));
