@@ -106,6 +106,8 @@ public sealed class JournalReader : IDisposable
 
             if (TryFindGapBefore(id))
             {
+                if (!scanner.ReadError.IsNone)
+                    ReadError = scanner.ReadError;
                 scanner.StepBack();
                 return ReadResult.Gap;
             }

@@ -11,7 +11,6 @@ internal sealed class BufferStore : IDisposable
 {
     private const int PermissionDenied = 13;
     private const int NotPermitted = 1;
-    private const int NotADirectory = 20;
 
     private static readonly TimeSpan FlushStep = TimeSpan.FromMilliseconds(10);
 
@@ -109,7 +108,7 @@ internal sealed class BufferStore : IDisposable
     {
         PosixBufferDirectory.InUse => "another gateway uses it; give each a directory of its own",
         PermissionDenied or NotPermitted => "permission denied; give it to the gateway's user, or name another one",
-        NotADirectory => "it is not a directory, or one above it is none; name another one",
+        PosixBufferDirectory.NotADirectory => "it is not a directory, or one above it is none; name another one",
         _ => null,
     };
 }

@@ -20,7 +20,9 @@ internal sealed class LaneJournal : ISpillTarget, IDisposable
     /// <summary>Largest entry.</summary>
     public const int EntryBytesMax = SpilledFrame.OverheadBytesMax + Protocol.ProtocolConstants.BodyBytesMax;
 
-    private static readonly TimeSpan MarkIntervalMax = TimeSpan.FromMinutes(1);
+    // Ages are told to within a two-hundredth of maxAge, but for the sake of the disk not finer than this.
+    private const int MarksPerAge = 200;
+    private static readonly TimeSpan MarkIntervalMax = TimeSpan.FromMinutes(10);
 
     private readonly JournalTables tables;
     private readonly AgeMarks marks = new();
@@ -37,7 +39,7 @@ internal sealed class LaneJournal : ISpillTarget, IDisposable
         this.settings = settings;
         tables = new JournalTables(settings.TableBytesMax);
         runTime = settings.RunTime;
-        markSeconds = (long)Math.Clamp(settings.MaxAge.TotalSeconds / 20, 1, MarkIntervalMax.TotalSeconds);
+        markSeconds = (long)Math.Clamp(settings.MaxAge.TotalSeconds / MarksPerAge, 1, MarkIntervalMax.TotalSeconds);
     }
 
     /// <summary>The journal itself.</summary>
@@ -85,12 +87,19 @@ internal sealed class LaneJournal : ISpillTarget, IDisposable
         AppendResult result = WriteDueTables();
         if (result == AppendResult.Appended && tables.IsToBeWritten(table))
             result = WriteTable(table, record.Channels);
-        if (result == AppendResult.Appended && runTime.Seconds - marks.LastSeconds >= markSeconds)
+        if (result == AppendResult.Appended && IsMarkDue)
             result = WriteMark();
         if (result != AppendResult.Appended)
             return result;
         tables.Used(table);
         return Journal.TryAppend(entry.AsSpan(0, Encode(record, table, reason)), out id);
+    }
+
+    /// <summary>Time passes without frames, too: what is on disk grows older. For when there is something on disk.</summary>
+    public void MarkTime()
+    {
+        if (IsMarkDue && WriteMark() == AppendResult.Appended)
+            Commit();
     }
 
     /// <inheritdoc/>
@@ -137,6 +146,8 @@ internal sealed class LaneJournal : ISpillTarget, IDisposable
 
     /// <inheritdoc/>
     public void Dispose() => journal?.Dispose();
+
+    private bool IsMarkDue => runTime.Seconds - marks.LastSeconds >= markSeconds;
 
     private void Begin(RecordJournal opened, RecoveryReport report)
     {

@@ -75,6 +75,8 @@ internal sealed class LaneRetention(int priority, RecordBuffer buffer, BufferDis
             return;
         LaneFill fill = buffer.FillOf(priority);
         long confirmed = lane.Journal.ConfirmedThrough;
+        if (fill.Synced > 0)
+            lane.MarkTime();
         bool isEmpty = fill.Synced == 0 && lane.Journal.PendingBytes == 0;
         if (confirmed != confirmedAtCursor && confirmed > 0 && (isCursorDue || isEmpty)
             && lane.Journal.CommitCursor().IsNone)

@@ -27,6 +27,9 @@ internal sealed class LaneSpiller(int priority, RecordBuffer buffer, BufferDisk 
     /// <summary>Whether the journal took no more for want of room.</summary>
     public bool IsFull { get; private set; }
 
+    /// <summary>Whether the journal cannot be opened, or takes nothing.</summary>
+    public bool IsFailed { get; private set; }
+
     /// <summary>Whether everything that was appended is synced.</summary>
     public bool IsClean => pending.Count == 0;
 
@@ -37,7 +40,10 @@ internal sealed class LaneSpiller(int priority, RecordBuffer buffer, BufferDisk 
     public bool Append()
     {
         IsFull = false;
-        if (!buffer.HasUnspilled(priority) || disk.Lane(priority) is not { } lane)
+        if (IsFailed || !buffer.HasUnspilled(priority))
+            return false;
+        IsFailed = disk.Lane(priority) is null;
+        if (disk.Find(priority) is not { } lane)
             return false;
         int count;
         do
@@ -51,8 +57,8 @@ internal sealed class LaneSpiller(int priority, RecordBuffer buffer, BufferDisk 
             count = buffer.Spill(priority, RecordsPerTurn, pending, out AppendResult result);
             if (count > 0 && pendingSince == 0)
                 pendingSince = time.GetTimestamp();
-            if (result == AppendResult.Full)
-                IsFull = true;
+            IsFull |= result == AppendResult.Full;
+            IsFailed |= result == AppendResult.Failed;
             if (result is not AppendResult.Appended)
                 return result == AppendResult.CommitFirst;
         }
@@ -62,6 +68,20 @@ internal sealed class LaneSpiller(int priority, RecordBuffer buffer, BufferDisk 
 
     /// <summary>Nothing is to be appended for now.</summary>
     public void Rest() => IsFull = false;
+
+    /// <summary>Asks whether the disk takes what it refused before; what it says now.</summary>
+    public (DiskState State, DiskError Error) AskAgain()
+    {
+        bool isNeeded = IsFailed && buffer.HasUnspilled(priority);
+        LaneJournal? lane = isNeeded ? disk.Lane(priority) : disk.Find(priority);
+        if (lane is null)
+            return isNeeded ? (DiskState.Failed, disk.OpenError) : (DiskState.Healthy, DiskError.None);
+        CommitResult result = Commit(lane);
+        IsFailed = result.State == JournalState.Failed;
+        return IsFull && result.State == JournalState.Healthy
+            ? (DiskState.Full, DiskError.None)
+            : (DiskStatus.Of(result.State), result.Error);
+    }
 
     /// <summary>Commits if it is time; null if it was not.</summary>
     public CommitResult? CommitIfDue(bool isAtOnce)
@@ -73,8 +93,8 @@ internal sealed class LaneSpiller(int priority, RecordBuffer buffer, BufferDisk 
         return isDue ? Commit(lane) : null;
     }
 
-    /// <summary>Commits, also nothing: then it asks whether the disk is back.</summary>
-    public CommitResult Commit(LaneJournal lane)
+    // Also of nothing: then it asks whether the disk is back.
+    private CommitResult Commit(LaneJournal lane)
     {
         long since = time.GetTimestamp();
         CommitResult result = lane.Commit();

@@ -16,6 +16,9 @@ internal sealed partial class PosixBufferDirectory(string path) : IBufferDirecto
     public const string LockName = ".lock";
 
     private const int OwnerOnly = 0x1C0;
+    /// <summary>Errno when it, or what is above it, is a file.</summary>
+    public const int NotADirectory = 20;
+
     private const int FileExists = 17;
     private const int PermissionDenied = 13;
     private const int ForReadingAndWriting = 6;
@@ -89,9 +92,9 @@ internal sealed partial class PosixBufferDirectory(string path) : IBufferDirecto
         if (Directory.Exists(directory) || MakeDirectory(directory, OwnerOnly) == 0)
             return DiskError.None;
         int errno = Marshal.GetLastPInvokeError();
-        return errno == FileExists && Directory.Exists(directory)
-            ? DiskError.None
-            : new DiskError(DiskOperation.Open, errno);
+        if (errno != FileExists)
+            return new DiskError(DiskOperation.Open, errno);
+        return Directory.Exists(directory) ? DiskError.None : new DiskError(DiskOperation.Open, NotADirectory);
     }
 
     [LibraryImport("libc", EntryPoint = "mkdir", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]

@@ -41,11 +41,17 @@ internal sealed class QuarantineFeed(RecordBuffer buffer, BufferDisk disk)
             result = quarantine.TryAppend(record, reason, out id);
         }
 
-        if (result != AppendResult.Full)
-            return result;
         // The newest are what somebody will look at.
-        quarantine.Journal.DropOldest(out _);
-        return quarantine.TryAppend(record, reason, out id);
+        if (result == AppendResult.Full)
+            quarantine.Journal.DropOldest(out _);
+        // A disk that refused may be back: it says so when asked.
+        if (result is AppendResult.Full or AppendResult.Failed)
+        {
+            quarantine.Commit();
+            result = quarantine.TryAppend(record, reason, out id);
+        }
+
+        return result;
     }
 
     private void Commit(LaneJournal quarantine)

@@ -72,7 +72,6 @@ internal sealed partial class Spiller
         expiryInterval = TimeSpan.FromSeconds(Math.Clamp(options.MaxAge.TotalSeconds / 20, 1, 10));
         status = new DiskStatus { State = DiskState.Healthy, BytesMax = options.Disk };
         triedAt = tidiedAt = cursorAt = expiredAt = time.GetTimestamp();
-        buffer.HasQuarantine = true;
         buffer.DiskBytes = () => Status.Bytes;
         meter.CreateObservableGauge("iotgw_buffer_disk_state", StateNow, null, "1 for the state that the disk is in.");
         meter.CreateObservableCounter(
@@ -98,7 +97,7 @@ internal sealed partial class Spiller
         DiskError failed = disk.Open(custody);
         if (failed.IsNone && (disk.HasLedger || ledger.Entries > 0))
             failed = OpenLedger();
-        isOpen = failed.IsNone;
+        isOpen = buffer.HasQuarantine = failed.IsNone;
         Become(isOpen ? DiskState.Healthy : DiskState.Failed, failed);
         foreach (string damage in disk.Damage)
             LogDamage(logger, damage);
@@ -171,6 +170,8 @@ internal sealed partial class Spiller
         bool hasMore = isSpilling && lane.Append();
         if (lane.IsFull)
             MakeRoom(lane.Priority);
+        if (lane.IsFailed)
+            Become(DiskState.Failed, disk.Find(lane.Priority)?.Journal.LastError ?? disk.OpenError);
         if (lane.CommitIfDue(isAtOnce: hasMore || isStopping) is { } result)
             Took(lane, result);
         return hasMore && state != DiskState.Failed;
@@ -207,17 +208,11 @@ internal sealed partial class Spiller
         DiskError why = DiskError.None;
         foreach (LaneSpiller lane in lanes)
         {
-            if (disk.Find(lane.Priority) is not { } journal)
-                continue;
-            CommitResult result = lane.Commit(journal);
-            DiskState now = lane.IsFull ? DiskState.Full : DiskState.Healthy;
-            now = now < DiskStatus.Of(result.State) ? DiskStatus.Of(result.State) : now;
+            (DiskState now, DiskError error) = lane.AskAgain();
             if (now > worst)
-                (worst, why) = (now, result.Error);
+                (worst, why) = (now, error);
         }
 
-        if (worst == DiskState.Healthy && !disk.OpenError.IsNone)
-            (worst, why) = (DiskState.Failed, disk.OpenError);
         Become(worst, why);
     }
 
