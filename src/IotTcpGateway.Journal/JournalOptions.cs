@@ -30,6 +30,12 @@ public sealed class JournalOptions
     /// <summary>Bytes that copies of what was found broken may take.</summary>
     public long BrokenBytesMax { get; set; } = 1024 * 1024;
 
+    /// <summary>
+    /// Whether segments in which everything is settled go at the start; otherwise with the first <see
+    /// cref="RecordJournal.Trim"/>, before which the caller may write what is needed of them again.
+    /// </summary>
+    public bool IsTrimmedAtStart { get; set; } = true;
+
     /// <summary>Where the nonce of a new segment comes from.</summary>
     public Func<ulong> NewNonce { get; set; } = SecureNonce;
 

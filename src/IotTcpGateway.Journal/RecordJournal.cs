@@ -181,7 +181,8 @@ public sealed partial class RecordJournal : IDisposable
         // Without one a later loss of the cursor could not be told from a journal that never had one.
         if (recovery.Report.Cursor is CursorState.New or CursorState.Lost)
             recovery.Report.NoteWrite(CommitCursor());
-        recovery.Report.NoteWrite(Trim());
+        if (options.IsTrimmedAtStart)
+            recovery.Report.NoteWrite(Trim());
         Recuperate();
         if (isTakenBack)
             recovery.Report.IsFromDisk = Commit().State != JournalState.Failed;

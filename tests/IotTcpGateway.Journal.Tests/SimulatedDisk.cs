@@ -1,3 +1,5 @@
+using System.Runtime.InteropServices;
+
 namespace IotTcpGateway.Journal.Tests;
 
 /// <summary>The power is gone, in the middle of an operation.</summary>
@@ -28,6 +30,12 @@ internal sealed class SimulatedDisk(Random random) : IJournalDisk
 
     /// <summary>Bytes that all files together may have.</summary>
     public long CapacityBytes { get; set; } = long.MaxValue;
+
+    /// <summary>Bytes that other directories of the same file system take.</summary>
+    public Func<long>? UsedElsewhere { get; set; }
+
+    /// <summary>Is told of every sync that succeeded: of a file, or of the directory with an empty name.</summary>
+    public Action<string>? Synced { get; set; }
 
     /// <summary>Whether every change is refused.</summary>
     public bool IsReadOnly { get; set; }
@@ -146,16 +154,19 @@ internal sealed class SimulatedDisk(Random random) : IJournalDisk
             return error;
         nameChanges.ForEach(c => c.Apply(durableNames));
         nameChanges.Clear();
+        Synced?.Invoke("");
         return DiskError.None;
     }
 
     public DiskError FreeBytes(out long bytes)
     {
-        bytes = CapacityBytes - UsedBytes;
+        bytes = BytesLeft;
         return Begin(DiskOperation.FreeBytes, "");
     }
 
-    private long UsedBytes => names.Values.Sum(i => (long)i.Cached.Count);
+    public long UsedBytes => names.Values.Sum(i => (long)i.Cached.Count);
+
+    private long BytesLeft => CapacityBytes - UsedBytes - (UsedElsewhere?.Invoke() ?? 0);
 
     private void Change(Action<Dictionary<string, Inode>> apply)
     {
@@ -249,12 +260,12 @@ internal sealed class SimulatedDisk(Random random) : IJournalDisk
         private static void Apply(List<byte> bytes, in ByteChange change)
         {
             long length = change.IsCut ? change.Offset : Math.Max(bytes.Count, change.Offset + change.Bytes.Length);
-            if (length < bytes.Count)
-                bytes.RemoveRange((int)length, bytes.Count - (int)length);
-            else if (length > bytes.Count)
-                bytes.AddRange(new byte[length - bytes.Count]);
-            for (int i = 0; i < change.Bytes.Length; i++)
-                bytes[(int)change.Offset + i] = change.Bytes[i];
+            int before = bytes.Count;
+            CollectionsMarshal.SetCount(bytes, (int)length);
+            Span<byte> all = CollectionsMarshal.AsSpan(bytes);
+            if (length > before)
+                all[before..].Clear();
+            change.Bytes.CopyTo(all[(int)Math.Min(change.Offset, length)..]);
         }
     }
 
@@ -281,7 +292,7 @@ internal sealed class SimulatedDisk(Random random) : IJournalDisk
             }
 
             bytes = (int)Math.Clamp(inode.Cached.Count - offset, 0, buffer.Length);
-            System.Runtime.InteropServices.CollectionsMarshal.AsSpan(inode.Cached).Slice((int)Math.Min(offset, inode.Cached.Count), bytes).CopyTo(buffer);
+            CollectionsMarshal.AsSpan(inode.Cached).Slice((int)Math.Min(offset, inode.Cached.Count), bytes).CopyTo(buffer);
             return DiskError.None;
         }
 
@@ -300,7 +311,7 @@ internal sealed class SimulatedDisk(Random random) : IJournalDisk
             }
 
             long growth = Math.Max(0, offset + copy.Length - inode.Cached.Count);
-            if (error.IsNone && growth > disk.CapacityBytes - disk.UsedBytes)
+            if (error.IsNone && growth > disk.BytesLeft)
                 error = new DiskError(DiskOperation.Write, DiskError.NoSpace);
             // A failed write has written some of it.
             if (!error.IsNone && error.Errno != DiskError.ReadOnly)
@@ -332,9 +343,15 @@ internal sealed class SimulatedDisk(Random random) : IJournalDisk
             }
 
             if (error.IsNone)
+            {
                 inode.Sync();
+                disk.Synced?.Invoke(name);
+            }
             else
+            {
                 inode.LeaveToChance(disk.Random); // clean pages that were never written: the trap
+            }
+
             return error;
         }
 

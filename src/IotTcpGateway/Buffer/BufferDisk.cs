@@ -161,6 +161,7 @@ internal sealed class BufferDisk : IDisposable
             SegmentBytes = segmentBytes,
             PreallocateBytes = segmentBytes / 8,
             PayloadBytesMax = LaneJournal.EntryBytesMax,
+            IsTrimmedAtStart = false,
         };
     }
 

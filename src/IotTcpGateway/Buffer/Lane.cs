@@ -91,9 +91,16 @@ internal sealed class Lane(int priority)
         else
             chunk.Previous.Next = chunk.Next;
         if (chunk.Next is null)
+        {
             Last = chunk.Previous;
+            // Who was at the end waits for a new chunk: nothing more may come into an older one.
+            if (Last is not null)
+                Last.IsClosed = true;
+        }
         else
+        {
             chunk.Next.Previous = chunk.Previous;
+        }
     }
 
     /// <summary>Puts a chunk in front of all others, to be taken from first.</summary>

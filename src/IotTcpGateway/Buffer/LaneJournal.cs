@@ -26,11 +26,14 @@ internal sealed class LaneJournal : ISpillTarget, IDisposable
 
     private readonly JournalTables tables;
     private readonly AgeMarks marks = new();
-    private readonly RunTime runTime;
     private readonly long markSeconds;
     private readonly LaneSettings settings;
     private readonly byte[] entry = new byte[EntryBytesMax];
+
+    // At most those of one commit: their tables may have been written in it, and be missing.
+    private readonly List<(long Id, uint Table)> doubtful = [];
     private RecordJournal? journal;
+    private long secondsBefore;
     private long segmentsSeen;
     private long firstOnDisk;
 
@@ -38,7 +41,6 @@ internal sealed class LaneJournal : ISpillTarget, IDisposable
     {
         this.settings = settings;
         tables = new JournalTables(settings.TableBytesMax);
-        runTime = settings.RunTime;
         markSeconds = (long)Math.Clamp(settings.MaxAge.TotalSeconds / MarksPerAge, 1, MarkIntervalMax.TotalSeconds);
     }
 
@@ -96,9 +98,9 @@ internal sealed class LaneJournal : ISpillTarget, IDisposable
     }
 
     /// <summary>Time passes without frames, too: what is on disk grows older. For when there is something on disk.</summary>
-    public void MarkTime()
+    public void MarkTime(bool isAtOnce = false)
     {
-        if (IsMarkDue && WriteMark() == AppendResult.Appended)
+        if ((IsMarkDue || (isAtOnce && Seconds > marks.LastSeconds)) && WriteMark() == AppendResult.Appended)
             Commit();
     }
 
@@ -142,25 +144,44 @@ internal sealed class LaneJournal : ISpillTarget, IDisposable
 
     /// <summary>The highest id that is certainly older than an age; 0 if none is.</summary>
     public long LastOlderThan(TimeSpan age) =>
-        Math.Max(marks.IdsGivenBy(runTime.Seconds - (long)age.TotalSeconds) - 1, 0);
+        Math.Max(marks.IdsGivenBy(Seconds - 1 - (long)Math.Ceiling(age.TotalSeconds)) - 1, 0);
 
     /// <inheritdoc/>
     public void Dispose() => journal?.Dispose();
 
-    private bool IsMarkDue => runTime.Seconds - marks.LastSeconds >= markSeconds;
+    private bool IsMarkDue => Seconds - marks.LastSeconds >= markSeconds;
+
+    // Never less than what a mark of before says, and no jump for what came since the start.
+    private long Seconds => settings.RunTime.Seconds + secondsBefore;
 
     private void Begin(RecordJournal opened, RecoveryReport report)
     {
         journal = opened;
         Report = report;
         segmentsSeen = opened.Counters.SegmentsBegun;
-        runTime.Resume(marks.LastSeconds);
+        secondsBefore = Math.Max(marks.LastSeconds - settings.RunTime.Seconds, 0);
+        SettleNamelessDoubtful();
         if (FramesOnDisk > 0)
             OnDisk = new IdRange(firstOnDisk, opened.LastId);
         // Tables and marks alone are nobody's backlog.
         opened.Confirm(new IdRange(opened.ConfirmedThrough + 1, FramesOnDisk > 0 ? firstOnDisk - 1 : opened.LastId));
         if (FramesOnDisk == 0)
             tables.Clear();
+    }
+
+    // Such a frame was never acknowledged, or nearly: its device sends it again, with names. Told without them first, a
+    // consumer would take the better one for a duplicate.
+    private void SettleNamelessDoubtful()
+    {
+        foreach ((long id, uint table) in doubtful)
+        {
+            if (table == 0 || tables.Find(table).Channels.Count > 0)
+                continue;
+            Journal.Confirm(id);
+            FramesOnDisk--;
+        }
+
+        doubtful.Clear();
     }
 
     private void Learn(in JournalRecord record, FrameVisitor visitor)
@@ -174,6 +195,8 @@ internal sealed class LaneJournal : ISpillTarget, IDisposable
                 if (FramesOnDisk++ == 0)
                     firstOnDisk = record.Id;
                 tables.LearnUse(frame.Table);
+                if (record.IsDoubtful)
+                    doubtful.Add((record.Id, frame.Table));
                 break;
             case SpilledKind.Table when SpilledTable.TryRead(record.Payload, out uint number, out List<Channel> channels):
                 tables.Learn(number, channels);
@@ -213,7 +236,7 @@ internal sealed class LaneJournal : ISpillTarget, IDisposable
 
     private AppendResult WriteMark()
     {
-        long seconds = runTime.Seconds;
+        long seconds = Seconds;
         AppendResult result = WriteNote(SpilledMark.Write(entry, seconds), out long id);
         if (result == AppendResult.Appended)
             marks.Add(id, seconds);

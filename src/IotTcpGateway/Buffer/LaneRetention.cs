@@ -68,15 +68,16 @@ internal sealed class LaneRetention(int priority, RecordBuffer buffer, BufferDis
     }
 
     /// <summary>Makes durable what the broker has confirmed, and frees its room.</summary>
+    /// <param name="isLast">Whether the gateway ends.</param>
     /// <param name="isCursorDue">Whether it is time for the cursor; it is written anyway when nothing is left.</param>
-    public void Tidy(bool isCursorDue)
+    public void Tidy(bool isLast, bool isCursorDue = true)
     {
         if (disk.Find(priority) is not { } lane)
             return;
         LaneFill fill = buffer.FillOf(priority);
         long confirmed = lane.Journal.ConfirmedThrough;
         if (fill.Synced > 0)
-            lane.MarkTime();
+            lane.MarkTime(isAtOnce: isLast);
         bool isEmpty = fill.Synced == 0 && lane.Journal.PendingBytes == 0;
         if (confirmed != confirmedAtCursor && confirmed > 0 && (isCursorDue || isEmpty)
             && lane.Journal.CommitCursor().IsNone)

@@ -83,15 +83,12 @@ internal sealed class LaneSpiller(int priority, RecordBuffer buffer, BufferDisk 
             : (DiskStatus.Of(result.State), result.Error);
     }
 
-    /// <summary>Commits if it is time; null if it was not.</summary>
-    public CommitResult? CommitIfDue(bool isAtOnce)
-    {
-        if (pending.Count == 0 || disk.Find(priority) is not { } lane)
-            return null;
-        bool isDue = isAtOnce || lane.Journal.PendingBytes >= CommitBytes
-            || time.GetElapsedTime(pendingSince) >= CommitInterval;
-        return isDue ? Commit(lane) : null;
-    }
+    /// <summary>Whether it is time for a commit.</summary>
+    public bool IsCommitDue(bool isAtOnce) => pending.Count > 0 && disk.Find(priority) is { } lane
+        && (isAtOnce || lane.Journal.PendingBytes >= CommitBytes || time.GetElapsedTime(pendingSince) >= CommitInterval);
+
+    /// <summary>Makes durable what was appended, and tells the buffer.</summary>
+    public CommitResult Commit() => Commit(disk.Find(priority)!);
 
     // Also of nothing: then it asks whether the disk is back.
     private CommitResult Commit(LaneJournal lane)

@@ -31,7 +31,7 @@ internal sealed partial class RecordBuffer
             if (lane.Page is not null || lane.DoomedThrough > 0)
                 return false;
             RecordChunk? onDisk = lane.NextOnDisk(out int chunksBefore);
-            if (onDisk is null || chunksBefore > ReadAheadChunks || !HasPageMemoryNeedsLock())
+            if (onDisk is null || chunksBefore > ReadAheadChunks || !HasPageMemoryNeedsLock(onDisk))
                 return false;
             ids = onDisk.Ids;
             only = onDisk.Only;
@@ -265,11 +265,23 @@ internal sealed partial class RecordBuffer
     private static void PassOverNeedsLock(RecordChunk onDisk, long id) =>
         onDisk.Ids = onDisk.Ids with { First = Math.Max(onDisk.Ids.First, id + 1) };
 
-    private bool HasPageMemoryNeedsLock()
+    private bool HasPageMemoryNeedsLock(RecordChunk wanted)
     {
+        if (pageBytes + RecordChunk.Bytes <= PageBytesMax)
+            return true;
+        // Pages behind what is wanted cannot be taken before it: what came back in front of them goes first.
+        for (RecordChunk? chunk = wanted.Lane.Last; chunk is not null && chunk != wanted; chunk = chunk.Previous)
+        {
+            if (chunk.IsPage && IsEvictable(chunk))
+            {
+                EvictNeedsLock(chunk.Lane, chunk);
+                return pageBytes + RecordChunk.Bytes <= PageBytesMax;
+            }
+        }
+
         // What waits in pages for the broker to take it, in few records, shall not keep others from coming.
-        isShrinkDue |= pageBytes + RecordChunk.Bytes > PageBytesMax;
-        return pageBytes + RecordChunk.Bytes <= PageBytesMax;
+        isShrinkDue = true;
+        return false;
     }
 
     private void ForgetOnDiskNeedsLock(Lane lane, RecordChunk onDisk, long records)

@@ -266,7 +266,7 @@ internal sealed partial class RecordBuffer
         return AdvanceSafeNeedsLock(stream) ? stream.Owner : null;
     }
 
-    // What will be taken last goes first. Pages are there to be taken.
+    // What will be taken last goes first. Pages are there to be taken, and what is in front of them before them.
     private bool TryEvictNeedsLock(bool mayTakeNext)
     {
         for (int protects = 1; protects >= (mayTakeNext ? 0 : 1); protects--)
@@ -276,6 +276,8 @@ internal sealed partial class RecordBuffer
                 RecordChunk? end = protects == 1 ? lane.NextOnDisk(out _) ?? lane.Take.Chunk : null;
                 for (RecordChunk? chunk = lane.Last; chunk is not null && chunk != end; chunk = chunk.Previous)
                 {
+                    if (chunk.IsPage)
+                        break;
                     if (IsEvictable(chunk))
                     {
                         EvictNeedsLock(lane, chunk);
@@ -289,7 +291,7 @@ internal sealed partial class RecordBuffer
     }
 
     private static bool IsEvictable(RecordChunk chunk) =>
-        chunk is { IsOnDisk: false, IsPage: false, InFlight: 0, Live: > 0 } && chunk.Synced == chunk.Live;
+        chunk is { IsOnDisk: false, InFlight: 0, Live: > 0 } && chunk.Synced == chunk.Live;
 
     private void EvictNeedsLock(Lane lane, RecordChunk chunk)
     {

@@ -151,7 +151,7 @@ internal sealed partial class Spiller
         if (!isOpen)
             return;
         foreach (LaneRetention retention in retentions)
-            retention.Tidy(isCursorDue: true);
+            retention.Tidy(isLast: true);
         ledger.Flush();
         ledger.Tidy();
         List<CustodyEntry> custody =
@@ -172,8 +172,10 @@ internal sealed partial class Spiller
             MakeRoom(lane.Priority);
         if (lane.IsFailed)
             Become(DiskState.Failed, disk.Find(lane.Priority)?.Journal.LastError ?? disk.OpenError);
-        if (lane.CommitIfDue(isAtOnce: hasMore || isStopping) is { } result)
-            Took(lane, result);
+        bool isAtOnce = hasMore || isStopping;
+        // What was given up is in the ledger before a later frame of its device proves that it was safe.
+        if (lane.IsCommitDue(isAtOnce) && ledger.Flush() is { IsNone: true } or { IsNoSpace: true })
+            Took(lane, lane.Commit());
         return hasMore && state != DiskState.Failed;
     }
 
@@ -237,7 +239,7 @@ internal sealed partial class Spiller
 
         bool isCursorDue = IsDue(ref cursorAt, CursorInterval);
         foreach (LaneRetention retention in retentions)
-            retention.Tidy(isCursorDue);
+            retention.Tidy(isLast: false, isCursorDue);
     }
 
     private void DropExpiredInMemory() => buffer.DropExpired(
