@@ -17,7 +17,7 @@ import time
 import unittest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tests" / "Integration"))
+sys.path[:0] = [str(ROOT / "tests" / "Integration"), str(ROOT / "tests" / "DiskFaults")]
 
 MACHINE = "linux-x64" if os.uname().machine == "x86_64" else "linux-arm64"
 IOTGW = os.environ.get("IOTGW") or str(ROOT / "artifacts" / "publish" / MACHINE / "iotgw")
@@ -84,7 +84,9 @@ class Gateway:
         """Writes the configuration; a running gateway takes it at the next start or reload."""
         defaults = {"gateway": {"id": "box"}, "devices": {"file": "devices.json"},
                     "listeners": [{"name": "field", "endpoint": "127.0.0.1:0", "authentication": ["hmac", "none"]}]}
-        self.configuration = defaults | configuration
+        # Never the machine's own: two gateways on one directory would take each other's frames.
+        buffer = {"directory": "buffer"} | configuration.get("buffer", {})
+        self.configuration = defaults | configuration | {"buffer": buffer}
         beside = self.file.with_suffix(".new")
         beside.write_text(json.dumps(self.configuration, indent=1))
         beside.replace(self.file)

@@ -57,6 +57,16 @@ class Broker:
         self.process.kill()
         self.process.wait(HANG_SECONDS)
 
+    def stop(self):
+        """Its orderly end: sessions and what waits in them are kept."""
+        self.process.terminate()
+        self.process.wait(HANG_SECONDS)
+
+    def forget(self):
+        """As if another one came in its place."""
+        for kept in self.folder.glob("mosquitto.db*"):
+            kept.unlink()
+
     def end(self):
         if self.process is not None and self.process.poll() is None:
             self.kill()

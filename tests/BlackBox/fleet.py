@@ -1,5 +1,6 @@
 """Devices under load, with a ledger of what the gateway acknowledged to them."""
 import os
+import pathlib
 import random
 import socket
 import struct
@@ -10,6 +11,9 @@ from bench import HANG_SECONDS, wait_for
 from device import (ACK, BYE, DATA, DESCRIBE, NACK, PING, PONG, U32, Device, Failure, data_of, describe_of, frame_of)
 
 NEVER = 10_000  # seconds: these devices end when they are told to
+BYTES = 0x0D
+# Header, base time, the record with the count, and what a record of bytes adds to its bytes; the checksum.
+SMALLEST_FRAME = 12 + 8 + 11 + 9 + 4
 
 
 def connection(address, source=None, limit=HANG_SECONDS):
@@ -59,6 +63,17 @@ class LedgerDevice(threading.Thread):
         self.sessions = 0
         self.byes = []
         self.problem = None
+        # Its own file, written at once: it tells more than this process remembers, whatever ends either.
+        self.book = fleet.ledger_folder and (fleet.ledger_folder / f"{device_id}.acks").open("a", buffering=1)
+
+    def enter_in_book(self, word, *numbers):
+        if self.book:
+            self.book.write(f"{word} {self.boot} {' '.join(map(str, numbers))}\n")
+
+    def note_safe(self, sequence):
+        if sequence > self.safe:
+            self.safe = sequence
+            self.enter_in_book("ack", sequence)
 
     @property
     def is_done(self):
@@ -83,7 +98,7 @@ class LedgerDevice(threading.Thread):
             device.deadline = time.monotonic() + NEVER
             device.socket.settimeout(0.1)
             self.sessions += 1
-            self.safe = max(self.safe, safe)
+            self.note_safe(safe)
             self.following = self.safe + 1
             self.outstanding = []
             device.send(DESCRIBE, 0, describe_of([(1, U32, "count", "")]))
@@ -104,7 +119,7 @@ class LedgerDevice(threading.Thread):
                     break
                 self.used += 1
             if self.following not in self.refused:
-                body = data_of(0, [(1, U32, 0, struct.pack("<I", self.following))])
+                body = data_of(0, [(1, U32, 0, struct.pack("<I", self.following)), *self.fleet.filling])
                 frames.append((self.following, frame_of(DATA, self.following, body)))
             self.following += 1
         if frames:
@@ -113,12 +128,13 @@ class LedgerDevice(threading.Thread):
 
     def take(self, device, kind, sequence, body):
         if kind == ACK:
-            self.safe = max(self.safe, sequence)
+            self.note_safe(sequence)
             self.window = struct.unpack("<H", body)[0]
             self.outstanding = [sent for sent in self.outstanding if sent > self.safe]
             self.following = max(self.following, self.safe + 1)
         elif kind == NACK:
             self.refused.add(sequence)
+            self.enter_in_book("nack", sequence, body[0])
             self.outstanding = [sent for sent in self.outstanding if sent != sequence]
         elif kind == PING:
             device.send(PONG, sequence, body)
@@ -128,10 +144,19 @@ class LedgerDevice(threading.Thread):
 
 
 class Fleet:
-    """Devices that send as fast as they are acknowledged, up to so many frames a second all together."""
+    """Devices that send as fast as they are acknowledged, up to so many frames a second all together.
 
-    def __init__(self, address, count=8, keys=None, prefix="ledger-", frames_per_second=1500, source=None):
+    With frame_bytes every frame is of that size; with a ledger folder each device writes there what it is told.
+    """
+
+    def __init__(self, address, count=8, keys=None, prefix="ledger-", frames_per_second=1500, source=None,
+                 frame_bytes=0, ledger=None):
         self.address = address
+        self.filling = []
+        if frame_bytes:
+            spare = os.urandom(frame_bytes - SMALLEST_FRAME)
+            self.filling = [(2, BYTES, 0, struct.pack("<H", len(spare)) + spare)]
+        self.ledger_folder = ledger and pathlib.Path(ledger)
         self.burst = 16
         self.is_ended = False
         self.is_sending = True
@@ -152,6 +177,11 @@ class Fleet:
             # What was not sent while the gateway was away is not made up for.
             self.granted = max(self.granted + 1, due - self.frames_per_second)
             return True
+
+    def send_at(self, frames_per_second):
+        """Another rate from now on."""
+        with self.gate:
+            self.frames_per_second, self.began, self.granted = frames_per_second, time.monotonic(), 0
 
     @property
     def acknowledged(self):
@@ -184,3 +214,5 @@ class Fleet:
         self.is_ended = True
         for device in self.devices:
             device.join(HANG_SECONDS)
+            if device.book:
+                device.book.close()

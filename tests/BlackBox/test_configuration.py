@@ -274,8 +274,8 @@ class GoodConfigurations(BlackBox):
 
 class PlacesTaken(BlackBox):
     def run_with(self, *arguments):
-        return iotgw("run", "--config", self.write("gateway.json", "{}"), "--socket", self.folder / "control.sock",
-                     *arguments)
+        file = self.write("gateway.json", {"buffer": {"directory": "buffer"}})
+        return iotgw("run", "--config", file, "--socket", self.folder / "control.sock", *arguments)
 
     def test_port_taken_names_the_listener(self):
         with socket.create_server(("127.0.0.1", 0)) as taken:

@@ -78,8 +78,10 @@ internal sealed class JournalTables(long bytesMax)
             usedInCommit.Add(number);
     }
 
-    /// <summary>A commit is done; if a segment was begun in it, some of its frames may have no entry there.</summary>
-    public void Committed(bool hasBegunSegment)
+    /// <summary>
+    /// A commit is done, wholly or in part; if a segment was begun in it, some of its frames may have no entry there.
+    /// </summary>
+    public void Committed(bool hasBegunSegment, bool isWhole)
     {
         if (hasBegunSegment)
         {
@@ -87,7 +89,8 @@ internal sealed class JournalTables(long bytesMax)
             written.Clear();
         }
 
-        usedInCommit.Clear();
+        if (isWhole)
+            usedInCommit.Clear();
     }
 
     /// <summary>No frame is on disk any more.</summary>

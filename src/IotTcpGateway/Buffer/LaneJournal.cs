@@ -112,10 +112,7 @@ internal sealed class LaneJournal : ISpillTarget, IDisposable
     {
         CommitResult result = Journal.Commit();
         long begun = Journal.Counters.SegmentsBegun;
-        if (Journal.PendingBytes == 0)
-            tables.Committed(hasBegunSegment: begun != segmentsSeen);
-        else if (begun != segmentsSeen)
-            return result;
+        tables.Committed(hasBegunSegment: begun != segmentsSeen, isWhole: Journal.PendingBytes == 0);
         segmentsSeen = begun;
         return result;
     }
