@@ -150,9 +150,12 @@ internal sealed partial class Spiller
     {
         if (!isOpen)
             return;
-        foreach (LaneRetention retention in retentions)
-            retention.Tidy(isLast: true);
-        ledger.Flush();
+        if (IsLedgerSafe())
+        {
+            foreach (LaneRetention retention in retentions)
+                retention.Tidy(isLast: true);
+        }
+
         ledger.Tidy();
         List<CustodyEntry> custody =
         [
@@ -174,7 +177,7 @@ internal sealed partial class Spiller
             Become(DiskState.Failed, disk.Find(lane.Priority)?.Journal.LastError ?? disk.OpenError);
         bool isAtOnce = hasMore || isStopping;
         // What was given up is in the ledger before a later frame of its device proves that it was safe.
-        if (lane.IsCommitDue(isAtOnce) && ledger.Flush() is { IsNone: true } or { IsNoSpace: true })
+        if (lane.IsCommitDue(isAtOnce) && IsLedgerSafe())
             Took(lane, lane.Commit());
         return hasMore && state != DiskState.Failed;
     }
@@ -220,8 +223,12 @@ internal sealed partial class Spiller
 
     private void Retain()
     {
-        foreach (LaneRetention retention in retentions)
-            retention.Advance();
+        if (retentions.Any(r => r.IsGivingUp))
+        {
+            foreach (LaneRetention retention in retentions)
+                retention.Advance(IsLedgerSafe);
+        }
+
         if (IsDue(ref expiredAt, expiryInterval))
         {
             foreach (LaneRetention retention in retentions)
@@ -231,12 +238,9 @@ internal sealed partial class Spiller
 
         if (!IsDue(ref tidiedAt, TidyInterval))
             return;
-        if (ledger.Entries > 0 && OpenLedger() is { IsNone: true })
-        {
-            ledger.Flush();
-            ledger.Tidy();
-        }
-
+        if (!IsLedgerSafe())
+            return;
+        ledger.Tidy();
         bool isCursorDue = IsDue(ref cursorAt, CursorInterval);
         foreach (LaneRetention retention in retentions)
             retention.Tidy(isLast: false, isCursorDue);
@@ -244,6 +248,19 @@ internal sealed partial class Spiller
 
     private void DropExpiredInMemory() => buffer.DropExpired(
         (long)((time.GetElapsedTime(0) - options.MaxAge).TotalSeconds * 1e6));
+
+    // What was given up is told on disk before anything on disk says that it is settled. If the ledger has no room, room
+    // is what is needed.
+    private bool IsLedgerSafe()
+    {
+        DiskError failed = ledger.Entries > 0 ? OpenLedger() : DiskError.None;
+        if (failed.IsNone)
+            failed = ledger.Flush();
+        if (failed.IsNone || failed.IsNoSpace)
+            return true;
+        Become(DiskState.Failed, failed);
+        return false;
+    }
 
     private DiskError OpenLedger()
     {
