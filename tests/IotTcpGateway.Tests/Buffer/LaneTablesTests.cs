@@ -35,6 +35,31 @@ public sealed class LaneTablesTests
         }
     }
 
+    // A commit that begins a segment has its tables in the one before.
+    [Fact]
+    public void Trim_TableOfACommitAcrossTwoSegments_IsWrittenAgainBeforeTheFirstOfThemGoes()
+    {
+        for (int delivered = 350; delivered <= 1100; delivered += 50)
+        {
+            using var rig = new SpillRig(o => o.Disk = 8 << 20);
+            DeviceStream stream = rig.Open();
+            rig.Add(stream, 1);
+            rig.SpillAll();
+            for (uint commit = 1; commit <= 9; commit++)
+            {
+                rig.Add(stream, commit * 150, 150, channels: SpillRig.Table($"t{commit}", 10));
+                rig.SpillAll();
+            }
+
+            rig.TakeAll(isConfirmed: true, max: delivered);
+            rig.Pass(TimeSpan.FromSeconds(10), TimeSpan.FromMilliseconds(100));
+            rig.CutPowerAndStart();
+            List<Taken> taken = rig.TakeAll(isConfirmed: true);
+            Assert.InRange(taken.Count, 1351 - delivered, 1351);
+            Assert.All(taken, t => Assert.Equal(t.Sequence == 1 ? "" : $"t{t.Sequence / 150}", t.Channel));
+        }
+    }
+
     [Fact]
     public void DropOldest_SegmentsWithTheTablesGo_WhatIsLeftHasItsNames()
     {

@@ -131,6 +131,8 @@ public sealed class SpillingTests
         DeviceStream stream = rig.Open();
         rig.Add(stream, 1, 3);
         List<Taken> taken = rig.TakeAll();
+        rig.Advance(2000);
+        Assert.False(rig.Buffer.HasUnspilled(2));
         bool isConfirmed = false;
         rig.Directory.Fault = operation =>
         {
@@ -142,7 +144,6 @@ public sealed class SpillingTests
 
             return 0;
         };
-        rig.Advance(2000);
         rig.Advance(50);
         Assert.True(isConfirmed);
         Assert.Equal(3u, stream.SafeSequence);
