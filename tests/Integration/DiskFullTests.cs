@@ -73,8 +73,8 @@ public sealed class DiskFullTests
         long sent = devices.Sum(d => d.Sent);
         await Patience.UntilAsync(
             () => devices.Sum(d => Arrived(subscriber, d.Id).Count + GapsOf(subscriber, d.Id).Count) >= sent,
-            () => $"of {sent} {subscriber.Deliveries.Count} arrived and {devices.Sum(d => GapsOf(subscriber, d.Id).Count)} are "
-                + $"told as gaps: {gateway.Status()}\n{gateway.Log.Tail}");
+            () => $"of {sent} {subscriber.Deliveries.Count} arrived, gaps: {string.Join("; ", subscriber.Gaps)}: "
+                + $"{gateway.Status()}\n{gateway.Log.Tail}");
         Assert.All(devices, device =>
         {
             HashSet<uint> arrived = Arrived(subscriber, device.Id), missing = GapsOf(subscriber, device.Id);

@@ -91,7 +91,8 @@ public sealed class OutageTests
             Assert.Equal(frames, again.Welcome!.LastSafe);
         await broker.StartAsync();
         await Patience.UntilAsync(
-            () => subscriber.Deliveries.Count >= frames, () => $"{subscriber.Deliveries.Count} arrived\n{gateway.Output}");
+            () => subscriber.Deliveries.Count >= frames,
+            () => $"{subscriber.Deliveries.Count} arrived\n{gateway.Output}");
         Assert.Equal(frames, (uint)subscriber.Deliveries.Keys().Select(k => k.Sequence).Distinct().Count());
         Assert.Equal(0, subscriber.Deliveries.OutOfOrder);
     }
@@ -106,7 +107,7 @@ public sealed class OutageTests
         {
             c.Buffer.SpillAfter = TimeSpan.FromMilliseconds(200);
             c.Buffer.Drain = Buffer.DrainOrder.LiveFirst;
-            c.Buffer.DrainRate = 200;
+            c.Buffer.DrainRate = 100;
         });
         await broker.StopAsync();
         await using var old = new FieldDevice(1, "old", gateway.Endpoint, null, isTagged: false);

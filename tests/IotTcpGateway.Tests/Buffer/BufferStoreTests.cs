@@ -30,7 +30,8 @@ public sealed class BufferStoreTests : IDisposable
         using var directory = new PosixBufferDirectory(Path);
         Assert.Equal(DiskError.None, directory.Prepare());
         Assert.Equal(DiskError.None, directory.Prepare());
-        Assert.Equal(UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute, File.GetUnixFileMode(Path));
+        const UnixFileMode ownerOnly = UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute;
+        Assert.Equal(ownerOnly, File.GetUnixFileMode(Path));
         Assert.False(directory.Has("lane-1"));
         Assert.Equal(DiskError.None, directory.Open("lane-1", out IJournalDisk disk));
         Assert.True(directory.Has("lane-1"));
@@ -57,7 +58,7 @@ public sealed class BufferStoreTests : IDisposable
     {
         using var first = new PosixBufferDirectory(Path);
         first.Prepare();
-        Assert.Contains("another gateway uses it; give each a directory of its own", WhyNotOpened(Path), StringComparison.Ordinal);
+        SaysAtOpen("another gateway uses it; give each a directory of its own", Path);
     }
 
     [Theory]
@@ -67,7 +68,7 @@ public sealed class BufferStoreTests : IDisposable
     {
         File.WriteAllText(System.IO.Path.Combine(folder.FullName, "file"), "");
         string path = System.IO.Path.Combine(folder.FullName, name);
-        Assert.Contains("it is not a directory", WhyNotOpened(path), StringComparison.Ordinal);
+        SaysAtOpen("it is not a directory", path);
     }
 
     [Fact]
@@ -81,7 +82,7 @@ public sealed class BufferStoreTests : IDisposable
             Directory.CreateDirectory(path, UnixFileMode.UserRead | UnixFileMode.UserExecute);
         }
 
-        Assert.Contains("permission denied; give it to the gateway's user", WhyNotOpened(path), StringComparison.Ordinal);
+        SaysAtOpen("permission denied; give it to the gateway's user", path);
     }
 
     [Fact]
@@ -91,8 +92,9 @@ public sealed class BufferStoreTests : IDisposable
         {
             DeviceStream stream = first.Buffer.Open("pump-7", 1);
             for (uint sequence = 1; sequence <= 500; sequence++)
-                Assert.Equal(AddResult.Added, first.Buffer.TryAdd(stream, sequence, ChannelTable.Empty, Now, new byte[500]));
-            await Patience.UntilAsync(() => stream.SafeSequence == 500, () => $"{stream.SafeSequence} are safe: {first.Store.Status}");
+                first.Buffer.TryAdd(stream, sequence, ChannelTable.Empty, Now, new byte[500]);
+            await Patience.UntilAsync(
+                () => stream.SafeSequence == 500, () => $"{stream.SafeSequence} are safe: {first.Store.Status}");
             Assert.Equal(500, first.Store.Status.Records);
             await first.Store.StopAsync(Patience.HangGuard);
         }
@@ -136,8 +138,8 @@ public sealed class BufferStoreTests : IDisposable
         return sequence;
     }
 
-    private string WhyNotOpened(string path) =>
-        Assert.Throws<IOException>(() => new Running(path, meter).Dispose()).Message;
+    private void SaysAtOpen(string what, string path) => Assert.Contains(
+        what, Assert.Throws<IOException>(() => new Running(path, meter).Dispose()).Message, StringComparison.Ordinal);
 
     private sealed class Running : IDisposable
     {
@@ -155,7 +157,8 @@ public sealed class BufferStoreTests : IDisposable
             Buffer = new RecordBuffer(options, TimeProvider.System, meter);
             var settings = new LaneSettings(
                 1 << 20, options.MaxAge, new RunTime(TimeProvider.System), HostBoot.Id(), _ => null);
-            Store = new BufferStore(Buffer, ledger, options, settings, 100, TimeProvider.System, meter, NullLogger.Instance);
+            Store = new BufferStore(
+                Buffer, ledger, options, settings, bootsMax: 100, TimeProvider.System, meter, NullLogger.Instance);
             Custody = [.. Store.Open()];
             Store.Start();
         }

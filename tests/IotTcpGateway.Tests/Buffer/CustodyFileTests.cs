@@ -10,7 +10,9 @@ public sealed class CustodyFileTests
 {
     private static readonly CustodyEntry[] Some =
     [
-        new("pump-7", 287454020, 1, 1), new("local", 0, 2, uint.MaxValue), new(new string('d', 64), uint.MaxValue, 3, 128),
+        new("pump-7", 287454020, 1, 1),
+        new("local", 0, 2, uint.MaxValue),
+        new(new string('d', 64), uint.MaxValue, 3, 128),
     ];
 
     private readonly SimulatedDisk disk = new(new Random(1));

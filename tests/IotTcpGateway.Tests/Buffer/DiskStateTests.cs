@@ -54,10 +54,10 @@ public sealed class DiskStateTests
         rig.Add(rig.Open(), 1, 200);
         rig.SpillAll();
         rig.StopAndStart();
-        rig.Directory.Fault = operation => operation is DiskOperation.Write or DiskOperation.Sync ? DiskError.InputOutput : 0;
+        rig.Directory.Refuse(DiskError.InputOutput, DiskOperation.Write, DiskOperation.Sync);
         rig.Add(rig.Open(), 201, 100);
         rig.Pass(TimeSpan.FromSeconds(5), Tick);
-        Assert.Equal(Enumerable.Range(1, 300).Select(s => (uint)s), rig.TakeAll(isConfirmed: true).Select(t => t.Sequence));
+        Assert.Equal(SpillRig.Sequences(1, 300), rig.TakeAll(isConfirmed: true).Select(t => t.Sequence));
         Assert.Equal(0, rig.Buffer.Records);
         Assert.Equal(300u, rig.Open().SafeSequence);
     }
@@ -71,7 +71,7 @@ public sealed class DiskStateTests
         rig.SpillAll();
         rig.StopAndStart();
         stream = rig.Open();
-        rig.Directory.Fault = operation => operation is DiskOperation.Write or DiskOperation.Sync ? DiskError.InputOutput : 0;
+        rig.Directory.Refuse(DiskError.InputOutput, DiskOperation.Write, DiskOperation.Sync);
         uint sequence = 200;
         while (rig.TryAdd(stream, sequence + 1) == AddResult.Added)
         {
@@ -118,7 +118,7 @@ public sealed class DiskStateTests
     {
         using var rig = new SpillRig();
         rig.Add(rig.Open(), 1, 5);
-        rig.Directory.Fault = operation => operation is DiskOperation.Write or DiskOperation.Sync ? errno : 0;
+        rig.Directory.Refuse(errno, DiskOperation.Write, DiskOperation.Sync);
         rig.Stop();
     }
 
@@ -160,7 +160,7 @@ public sealed class DiskStateTests
         using var rig = new SpillRig();
         rig.Add(rig.Open(), 1, 50);
         rig.SpillAll();
-        rig.Directory.Fault = operation => operation == DiskOperation.List ? DiskError.InputOutput : 0;
+        rig.Directory.Refuse(DiskError.InputOutput, DiskOperation.List);
         rig.KillAndStart();
         Assert.Equal(DiskState.Failed, rig.Status.State);
         rig.Pass(TimeSpan.FromSeconds(3), Tick);
@@ -189,5 +189,6 @@ public sealed class DiskStateTests
     // A read-only file system refuses every change; the other faults are of one operation.
     private static bool IsRefused(DiskOperation operation, DiskOperation refused, int errno) =>
         operation == refused
-        || (errno == DiskError.ReadOnly && operation is DiskOperation.Write or DiskOperation.SetLength or DiskOperation.Rename);
+        || (errno == DiskError.ReadOnly
+            && operation is DiskOperation.Write or DiskOperation.SetLength or DiskOperation.Rename);
 }

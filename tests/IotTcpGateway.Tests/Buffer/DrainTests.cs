@@ -16,8 +16,8 @@ public sealed class DrainTests
         List<Taken> taken = rig.TakeAll(isConfirmed: true);
         Assert.Equal(310, taken.Count);
         Assert.All(taken, t => Assert.Equal(t.Sequence <= 300, t.IsBackfill));
-        Assert.Equal(Sequences(301, 10), taken.Where(t => !t.IsBackfill).Select(t => t.Sequence));
-        Assert.Equal(Sequences(1, 300), taken.Where(t => t.IsBackfill).Select(t => t.Sequence));
+        Assert.Equal(SpillRig.Sequences(301, 10), taken.Where(t => !t.IsBackfill).Select(t => t.Sequence));
+        Assert.Equal(SpillRig.Sequences(1, 300), taken.Where(t => t.IsBackfill).Select(t => t.Sequence));
         // Half and half while there is both.
         Assert.Equal(10, taken.Take(20).Count(t => !t.IsBackfill));
     }
@@ -47,7 +47,7 @@ public sealed class DrainTests
         Assert.Equal(60, rig.TakeAll(isConfirmed: true).Count);
         rig.Add(stream, 61, 100);
         List<Taken> taken = rig.TakeAll(isConfirmed: true);
-        Assert.Equal(Sequences(61, 100), taken.Select(t => t.Sequence));
+        Assert.Equal(SpillRig.Sequences(61, 100), taken.Select(t => t.Sequence));
         Assert.All(taken, t => Assert.False(t.IsBackfill));
         Assert.Equal(0, rig.Buffer.Records);
         Assert.Equal(160u, stream.SafeSequence);
@@ -62,7 +62,7 @@ public sealed class DrainTests
         rig.Buffer.BeginTaking();
         rig.Add(stream, 11, 10);
         List<Taken> taken = rig.TakeAll(isConfirmed: true);
-        Assert.Equal(Sequences(1, 20), taken.Select(t => t.Sequence));
+        Assert.Equal(SpillRig.Sequences(1, 20), taken.Select(t => t.Sequence));
         Assert.All(taken, t => Assert.False(t.IsBackfill));
     }
 
@@ -114,7 +114,7 @@ public sealed class DrainTests
 
         Assert.True(rig.Buffer.FillOf(2).OnDisk > 0);
         taken.AddRange(rig.TakeAll(isConfirmed: true));
-        Assert.Equal(Sequences(1, (int)sequence), taken.Select(t => t.Sequence).Order());
+        Assert.Equal(SpillRig.Sequences(1, (int)sequence), taken.Select(t => t.Sequence).Order());
         Assert.Equal(0, rig.Buffer.Records);
     }
 
@@ -129,8 +129,8 @@ public sealed class DrainTests
         rig.Add(stream, 101, 10);
         rig.Pager.Step();
         List<Taken> live = rig.TakeAll(isConfirmed: true, isBacklogAllowed: false);
-        Assert.Equal(isLiveFirst ? Sequences(101, 10) : [], live.Select(t => t.Sequence));
-        Assert.Equal(Sequences(1, 5), rig.TakeAll(isConfirmed: true, max: 5).Select(t => t.Sequence));
+        Assert.Equal(isLiveFirst ? SpillRig.Sequences(101, 10) : [], live.Select(t => t.Sequence));
+        Assert.Equal(SpillRig.Sequences(1, 5), rig.TakeAll(isConfirmed: true, max: 5).Select(t => t.Sequence));
         Assert.Empty(rig.TakeAll(isBacklogAllowed: false));
         List<Taken> rest = rig.TakeAll(isConfirmed: true);
         Assert.Equal(isLiveFirst ? 95 : 105, rest.Count);
@@ -152,14 +152,14 @@ public sealed class DrainTests
         rig.KillAndStart();
         rig.Buffer.BeginWaiting("blocked");
         List<Taken> taken = rig.TakeAll(isConfirmed: true);
-        Assert.Equal(Sequences(1, 100), taken.Select(t => t.Sequence));
+        Assert.Equal(SpillRig.Sequences(1, 100), taken.Select(t => t.Sequence));
         Assert.All(taken, t => Assert.Equal("other", t.Device));
         Assert.Equal(new LaneFill(100, 100, 100), rig.Buffer.FillOf(2));
         rig.Buffer.Rewind();
         rig.Buffer.BeginWaiting("blocked");
         Assert.Empty(rig.TakeAll());
         Assert.True(rig.Buffer.EndWaiting("blocked", []));
-        Assert.Equal(Sequences(1, 100), rig.TakeAll(isConfirmed: true).Select(t => t.Sequence));
+        Assert.Equal(SpillRig.Sequences(1, 100), rig.TakeAll(isConfirmed: true).Select(t => t.Sequence));
         Assert.Equal(0, rig.Buffer.Records);
     }
 
@@ -178,6 +178,4 @@ public sealed class DrainTests
         Assert.Equal((uint)records, stream.SafeSequence);
         return rig;
     }
-
-    private static IEnumerable<uint> Sequences(uint from, int count) => Enumerable.Range((int)from, count).Select(s => (uint)s);
 }

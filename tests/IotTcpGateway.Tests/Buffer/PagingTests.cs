@@ -37,7 +37,8 @@ public sealed class PagingTests
             Taken one = taken[i];
             bool isPump = i % 2 == 0;
             uint sequence = ((uint)i / 2) + 1;
-            Assert.Equal((isPump ? "pump-7" : "valve-3", isPump ? 1u : 9u, sequence), (one.Device, one.Boot, one.Sequence));
+            Assert.Equal(
+                (isPump ? "pump-7" : "valve-3", isPump ? 1u : 9u, sequence), (one.Device, one.Boot, one.Sequence));
             Assert.Equal(isPump ? "temperature" : "opening", one.Channel);
             Assert.Equal(1_763_900_000_000 + sequence, one.Arrival.UnixMilliseconds);
             Assert.True(one.Arrival.IsSynchronised && one.Arrival.MonotonicMicroseconds < firstAt);
@@ -77,7 +78,7 @@ public sealed class PagingTests
         Assert.Equal(210, taken.Count);
         Assert.All(taken, t => Assert.Equal($"d{t.Priority}", t.Device));
         for (int priority = 1; priority <= 3; priority++)
-            Assert.Equal(Sequences(1, 70), taken.Where(t => t.Priority == priority).Select(t => t.Sequence));
+            Assert.Equal(SpillRig.Sequences(1, 70), taken.Where(t => t.Priority == priority).Select(t => t.Sequence));
         int[] ofFirst70 = [.. taken.Take(70).GroupBy(t => t.Priority).OrderBy(g => g.Key).Select(g => g.Count())];
         Assert.Equal([10, 20, 40], ofFirst70);
     }
@@ -91,12 +92,12 @@ public sealed class PagingTests
         rig.SpillAll();
         rig.KillAndStart();
         List<Taken> first = rig.TakeAll(max: 100);
-        Assert.Equal(Sequences(1, 100), first.Select(t => t.Sequence));
+        Assert.Equal(SpillRig.Sequences(1, 100), first.Select(t => t.Sequence));
         foreach (Taken one in first.Where(t => t.Sequence % 10 == 0))
             rig.Buffer.Confirm(one.Handle);
         rig.Buffer.Rewind();
         List<Taken> second = rig.TakeAll(isConfirmed: true);
-        Assert.Equal(Sequences(1, 300).Where(s => s > 100 || s % 10 != 0), second.Select(t => t.Sequence));
+        Assert.Equal(SpillRig.Sequences(1, 300).Where(s => s > 100 || s % 10 != 0), second.Select(t => t.Sequence));
         Assert.Equal(0, rig.Buffer.Records);
     }
 
@@ -126,7 +127,7 @@ public sealed class PagingTests
         List<Taken> taken = rig.TakeAll(max: 50);
         rig.Buffer.Rewind();
         taken = rig.TakeAll(isConfirmed: true);
-        Assert.Equal(Sequences(1, 300), taken.Select(t => t.Sequence));
+        Assert.Equal(SpillRig.Sequences(1, 300), taken.Select(t => t.Sequence));
         Assert.Equal(0, rig.Buffer.Records);
     }
 
@@ -141,7 +142,7 @@ public sealed class PagingTests
             rig.Buffer.Confirm(one.Handle);
         rig.StopAndStart();
         Assert.Equal(60, rig.Buffer.Records);
-        Assert.Equal(Sequences(41, 60), rig.TakeAll().Select(t => t.Sequence));
+        Assert.Equal(SpillRig.Sequences(41, 60), rig.TakeAll().Select(t => t.Sequence));
     }
 
     [Fact]
@@ -197,9 +198,7 @@ public sealed class PagingTests
         for (int attempt = 1; attempt < Pager.ReadAttempts; attempt++)
             Assert.NotEqual(Timeout.InfiniteTimeSpan, rig.Pager.Step());
         rig.Directory.Fault = null;
-        Assert.Equal(Sequences(1, 60), rig.TakeAll(isConfirmed: true).Select(t => t.Sequence));
+        Assert.Equal(SpillRig.Sequences(1, 60), rig.TakeAll(isConfirmed: true).Select(t => t.Sequence));
         Assert.Equal(0, rig.Status.Lost);
     }
-
-    private static IEnumerable<uint> Sequences(uint from, int count) => Enumerable.Range((int)from, count).Select(s => (uint)s);
 }

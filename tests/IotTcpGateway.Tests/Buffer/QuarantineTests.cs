@@ -119,7 +119,7 @@ public sealed class QuarantineTests
         List<Taken> taken = rig.TakeAll();
         rig.Buffer.Refuse(taken[0].Handle, "no");
         rig.Spiller.Step();
-        rig.Directory.Fault = operation => operation is DiskOperation.Write or DiskOperation.Sync or DiskOperation.Open ? errno : 0;
+        rig.Directory.Refuse(errno, DiskOperation.Write, DiskOperation.Sync, DiskOperation.Open);
         rig.Buffer.Refuse(taken[1].Handle, "no");
         rig.Spiller.Step();
         Assert.True(rig.Buffer.TryTakeDropped(stream, out DroppedFrame dropped, out _));

@@ -31,7 +31,7 @@ public sealed class RetentionTests
         Assert.Equal(150, taken.Count(t => t.Device == "high"));
         Assert.All(gaps, g => Assert.Equal(("low", DropReason.BufferFull), (g.DeviceId, g.Reason)));
         HashSet<uint> arrived = [.. taken.Where(t => t.Device == "low").Select(t => t.Sequence)];
-        HashSet<uint> told = [.. gaps.SelectMany(g => Enumerable.Range((int)g.From, (int)(g.To - g.From + 1)).Select(s => (uint)s))];
+        HashSet<uint> told = [.. gaps.SelectMany(g => SpillRig.Sequences(g.From, (int)(g.To - g.From + 1)))];
         Assert.Equal(1500 - arrived.Count, gaps.Sum(g => g.Count));
         Assert.Equal(1500 - arrived.Count, told.Count);
         Assert.False(told.Overlaps(arrived));
@@ -110,7 +110,7 @@ public sealed class RetentionTests
         rig.SpillAll();
         rig.CutPowerAndStart();
         List<GapReport> gaps = rig.Gaps();
-        HashSet<uint> told = [.. gaps.SelectMany(g => Enumerable.Range((int)g.From, (int)(g.To - g.From + 1)).Select(s => (uint)s))];
+        HashSet<uint> told = [.. gaps.SelectMany(g => SpillRig.Sequences(g.From, (int)(g.To - g.From + 1)))];
         HashSet<uint> arrived = [.. rig.TakeAll(isConfirmed: true).Select(t => t.Sequence)];
         Assert.Equal(2000, arrived.Union(told).Count());
         Assert.NotEmpty(told);

@@ -4,7 +4,7 @@ using IotTcpGateway.Journal.Tests;
 
 namespace IotTcpGateway.Tests.Buffer;
 
-/// <summary>A buffer's directory of simulated disks, one for each folder, with faults that hold for all of them.</summary>
+/// <summary>A buffer's directory of simulated disks, one for each folder, with faults that all of them have.</summary>
 internal sealed class SimulatedDirectory : IBufferDirectory
 {
     private readonly Random random = new(7);
@@ -43,10 +43,14 @@ internal sealed class SimulatedDirectory : IBufferDirectory
         }
 
         if (!folders.TryGetValue(name, out SimulatedDisk? folder))
-            folders.Add(name, folder = new SimulatedDisk(random) { Fault = (operation, _) => Fault?.Invoke(operation) ?? 0 });
+            folders.Add(name, folder = NewDisk());
         disk = folder;
         return DiskError.None;
     }
+
+    /// <summary>Lets some operations fail.</summary>
+    public void Refuse(int errno, params DiskOperation[] operations) =>
+        Fault = operation => operations.Contains(operation) ? errno : 0;
 
     public bool Has(string name) => folders.ContainsKey(name);
 
@@ -68,6 +72,8 @@ internal sealed class SimulatedDirectory : IBufferDirectory
         folders.TryGetValue(folder, out SimulatedDisk? disk)
             ? disk.Log.Count(l => l.StartsWith($"{operation} ", StringComparison.Ordinal))
             : 0;
+
+    private SimulatedDisk NewDisk() => new(random) { Fault = (operation, _) => Fault?.Invoke(operation) ?? 0 };
 
     private static DiskError Refusal(int errno) =>
         errno == 0 ? DiskError.None : new DiskError(DiskOperation.Open, errno);

@@ -19,8 +19,9 @@ public sealed class SpillPolicyTests
     [InlineData(true, 0, 0, true, false, true)]
     [InlineData(false, 0, 0, false, true, true)] // at a stop everything
     public void IsSpilling_ByAgeMemoryAndStop(
-        bool was, double unsafeSeconds, double unsettledSeconds, bool isShort, bool isStopping, bool expected) => Assert.Equal(
-        expected,
-        SpillPolicy.IsSpilling(
-            was, new SpillNeed(unsafeSeconds, unsettledSeconds, isShort), TimeSpan.FromSeconds(2), isStopping));
+        bool was, double unsafeSeconds, double unsettledSeconds, bool isShort, bool isStopping, bool expected)
+    {
+        var need = new SpillNeed(unsafeSeconds, unsettledSeconds, isShort);
+        Assert.Equal(expected, SpillPolicy.IsSpilling(was, need, TimeSpan.FromSeconds(2), isStopping));
+    }
 }

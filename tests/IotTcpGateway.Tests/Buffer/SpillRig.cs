@@ -12,10 +12,17 @@ namespace IotTcpGateway.Tests.Buffer;
 
 /// <summary>What a taken record was.</summary>
 internal sealed record Taken(
-    RecordHandle Handle, string Device, uint Boot, uint Sequence, int Priority, string Channel, Arrival Arrival, bool IsBackfill);
+    RecordHandle Handle,
+    string Device,
+    uint Boot,
+    uint Sequence,
+    int Priority,
+    string Channel,
+    Arrival Arrival,
+    bool IsBackfill);
 
 /// <summary>
-/// The buffer with its disk side and no thread: the test says when the spiller and the pager step, and what the time is.
+/// The buffer with its disk side and no thread: the test says when spiller and pager step, and what the time is.
 /// </summary>
 internal sealed class SpillRig : IDisposable
 {
@@ -200,7 +207,11 @@ internal sealed class SpillRig : IDisposable
     }
 
     public static ChannelTable Table(string name, int channels = 1) => ChannelTable.Empty.With(
-        Enumerable.Range(1, channels).Select(n => new Channel((ushort)n, DataType.F32, n == 1 ? name : $"{name}-{n}", "Cel")));
+        Enumerable.Range(1, channels)
+            .Select(n => new Channel((ushort)n, DataType.F32, n == 1 ? name : $"{name}-{n}", "Cel")));
+
+    public static IEnumerable<uint> Sequences(uint from, int count) =>
+        Enumerable.Range((int)from, count).Select(s => (uint)s);
 
     public void Dispose()
     {
@@ -208,7 +219,8 @@ internal sealed class SpillRig : IDisposable
         meter.Dispose();
     }
 
-    private long PagedIn => Enumerable.Range(1, BufferDisk.Lanes).Sum(p => Buffer.FillOf(p).Records - Buffer.FillOf(p).OnDisk);
+    private long PagedIn => Enumerable.Range(1, BufferDisk.Lanes)
+        .Sum(p => Buffer.FillOf(p).Records - Buffer.FillOf(p).OnDisk);
 
     private Arrival ArrivalNow(uint sequence) => new(
         1_763_900_000_000 + sequence, (long)Time.GetElapsedTime(0).TotalMicroseconds, IsSynchronised: true);
@@ -239,7 +251,11 @@ internal sealed class SpillRig : IDisposable
         public bool IsEnabled(LogLevel logLevel) => true;
 
         public void Log<TState>(
-            LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter) =>
+            LogLevel logLevel,
+            EventId eventId,
+            TState state,
+            Exception? exception,
+            Func<TState, Exception?, string> formatter) =>
             lines.Add(new LogLine(eventId.Id, formatter(state, exception)));
     }
 }

@@ -11,7 +11,8 @@ public sealed class SpilledCustodyTests
     public void Stop_Orderly_NextStartKnowsExactlyWhatWasSafe()
     {
         using var rig = new SpillRig();
-        DeviceStream confirmed = rig.Open("confirmed", 7, 3), flushed = rig.Open("flushed"), partly = rig.Open("partly", 2, 1);
+        DeviceStream confirmed = rig.Open("confirmed", 7, 3), flushed = rig.Open("flushed");
+        DeviceStream partly = rig.Open("partly", 2, 1);
         rig.Open("silent");
         rig.Add(confirmed, 1, 10);
         rig.TakeAll(isConfirmed: true);

@@ -29,13 +29,14 @@ public sealed class SpilledEntriesTests
         string device, uint boot, uint sequence, uint table, long unix, long monotonic, bool isSynchronised, uint host,
         string reason, int bodyBytes)
     {
-        int bytes = Write(device, boot, sequence, table, new Arrival(unix, monotonic, isSynchronised), host, reason, bodyBytes);
+        var arrival = new Arrival(unix, monotonic, isSynchronised);
+        int bytes = Write(device, boot, sequence, table, arrival, host, reason, bodyBytes);
         Assert.True(bytes - bodyBytes <= SpilledFrame.OverheadBytesMax);
         Assert.Equal(SpilledKind.Frame, SpilledFrame.KindOf(room));
         Assert.True(SpilledFrame.TryRead(room.AsSpan(0, bytes), out SpilledFrame frame));
         Assert.Equal(device, Encoding.UTF8.GetString(frame.DeviceId));
         Assert.Equal((boot, sequence, table, host), (frame.BootId, frame.Sequence, frame.Table, frame.HostBoot));
-        Assert.Equal(new Arrival(unix, monotonic, isSynchronised), frame.Arrival);
+        Assert.Equal(arrival, frame.Arrival);
         Assert.Equal(reason, Encoding.UTF8.GetString(frame.Reason));
         Assert.Equal(Body(bodyBytes), frame.Body.ToArray());
     }
@@ -46,7 +47,8 @@ public sealed class SpilledEntriesTests
     [InlineData(false, "no")]
     public void Frame_CutAtEveryByteBeforeItsBody_IsNone(bool isSynchronised, string reason)
     {
-        int bytes = Write("pump-7", 1, 300, 300, new Arrival(1, isSynchronised ? 0 : 1 << 20, isSynchronised), 0, reason, 10);
+        var arrival = new Arrival(1, isSynchronised ? 0 : 1 << 20, isSynchronised);
+        int bytes = Write("pump-7", 1, 300, 300, arrival, 0, reason, 10);
         for (int cut = 0; cut < bytes - 10; cut++)
             Assert.False(SpilledFrame.TryRead(room.AsSpan(0, cut), out _), $"{cut} bytes");
         for (int cut = bytes - 10; cut <= bytes; cut++)
@@ -104,7 +106,9 @@ public sealed class SpilledEntriesTests
     public void Table_CutAtEveryByte_IsNoneOrWholeChannels()
     {
         Channel[] channels =
-            [new(1, DataType.F32, "temperature", "Cel"), new(300, DataType.Text, "note", ""), new(3, DataType.U8, "n", "§")];
+        [
+            new(1, DataType.F32, "temperature", "Cel"), new(300, DataType.Text, "note", ""), new(3, DataType.U8, "n", "§"),
+        ];
         int next = 0;
         int bytes = SpilledTable.Write(room, 200, channels, ref next);
         List<int> whole = [];
@@ -149,8 +153,8 @@ public sealed class SpilledEntriesTests
     }
 
     private int Write(
-        string device, uint boot, uint sequence, uint table, Arrival arrival, uint host, string reason, int bodyBytes) =>
-        new SpilledFrame
+        string device, uint boot, uint sequence, uint table, in Arrival arrival, uint host, string reason, int bodyBytes)
+        => new SpilledFrame
         {
             DeviceId = Encoding.UTF8.GetBytes(device),
             BootId = boot,

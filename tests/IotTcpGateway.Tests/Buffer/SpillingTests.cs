@@ -108,6 +108,17 @@ public sealed class SpillingTests
     }
 
     [Fact]
+    public void Step_256KiBOfFewLargeRecords_AreCommittedAtOnce()
+    {
+        using var rig = new SpillRig();
+        DeviceStream stream = rig.Open();
+        rig.Add(stream, 1, 60, bytes: 6000);
+        rig.Time.Advance(rig.Options.SpillAfter);
+        rig.Spiller.Step();
+        Assert.Equal(60u, stream.SafeSequence);
+    }
+
+    [Fact]
     public void Step_MemoryAboveItsMark_IsSpilledHoweverYoung()
     {
         using var rig = new SpillRig();
