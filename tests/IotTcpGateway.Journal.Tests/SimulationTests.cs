@@ -4,7 +4,7 @@ namespace IotTcpGateway.Journal.Tests;
 
 /// <summary>
 /// Acknowledged ⊆ recovered ⊆ attempted, over lives that end in power cuts and kills at any operation.
-/// JOURNAL_SEEDS sets how many seeds, JOURNAL_SEED replays one.
+/// JOURNAL_SEEDS sets how many seeds, JOURNAL_SEED the first one; JOURNAL_SEED alone replays one.
 /// </summary>
 public class SimulationTests
 {
@@ -40,8 +40,10 @@ public class SimulationTests
 
     private static IEnumerable<int> Seeds()
     {
-        if (int.TryParse(Environment.GetEnvironmentVariable("JOURNAL_SEED"), out int one))
-            return [one];
-        return Enumerable.Range(1, int.TryParse(Environment.GetEnvironmentVariable("JOURNAL_SEEDS"), out int count) ? count : 300);
+        int? first = Number("JOURNAL_SEED");
+        return Enumerable.Range(first ?? 1, Number("JOURNAL_SEEDS") ?? (first is null ? 300 : 1));
     }
+
+    private static int? Number(string name) =>
+        int.TryParse(Environment.GetEnvironmentVariable(name), out int number) ? number : null;
 }

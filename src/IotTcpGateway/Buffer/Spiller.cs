@@ -97,7 +97,7 @@ internal sealed partial class Spiller
         DiskError failed = disk.Open(custody);
         if (failed.IsNone && (disk.HasLedger || ledger.Entries > 0))
             failed = OpenLedger();
-        isOpen = buffer.HasQuarantine = failed.IsNone;
+        isOpen = buffer.HasQuarantine = buffer.IsLedgerOnDisk = failed.IsNone;
         Become(isOpen ? DiskState.Healthy : DiskState.Failed, failed);
         foreach (string damage in disk.Damage)
             LogDamage(logger, damage);
@@ -133,6 +133,7 @@ internal sealed partial class Spiller
         foreach (LaneSpiller lane in lanes)
             hasMore |= Spill(lane);
         quarantine.Step();
+        ReleaseHeld();
         buffer.Evict();
         AskWhetherItIsBack();
         Retain();
@@ -248,6 +249,14 @@ internal sealed partial class Spiller
 
     private void DropExpiredInMemory() => buffer.DropExpired(
         (long)((time.GetElapsedTime(0) - options.MaxAge).TotalSeconds * 1e6));
+
+    private void ReleaseHeld()
+    {
+        List<DeviceStream> held = buffer.TakeHeld();
+        // With a disk that fails, the ledger is in memory: better than devices that wait for ever.
+        if (held.Count > 0 && (IsLedgerSafe() || state == DiskState.Failed))
+            buffer.ReleaseHeld(held);
+    }
 
     // What was given up is told on disk before anything on disk says that it is settled. If the ledger has no room, room
     // is what is needed.

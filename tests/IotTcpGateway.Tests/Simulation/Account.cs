@@ -118,7 +118,7 @@ internal sealed class Account(BufferOptions options, Trouble trouble)
     {
         Trace(frame, "handed out");
         Require(
-            frame.SettledInLife != Life || frame.Takings > 1,
+            frame.SettledInLife != Life || frame.Takings > 1 || frame.IsDoubtful,
             $"{frame} was taken again though it is settled in this life");
     }
 
@@ -160,6 +160,14 @@ internal sealed class Account(BufferOptions options, Trouble trouble)
     public void Entered(GapReport report, TimeSpan runTime)
     {
         Require(report.Count >= 1 && report.From <= report.To, $"{report} says nothing");
+        for (uint sequence = report.From; sequence <= report.To; sequence++)
+        {
+            ModelFrame frame = FrameOf(report.DeviceId, report.BootId, sequence);
+            if (!frame.IsGivenUp)
+                Trace(frame, $"in the ledger, {report.Reason}");
+            frame.IsGivenUp = true;
+        }
+
         ModelFrame last = FrameOf(report.DeviceId, report.BootId, report.To);
         Require(
             report.Reason != DropReason.Expired || last.Takings > 1 || IsOldEnough(last, runTime),
@@ -193,7 +201,7 @@ internal sealed class Account(BufferOptions options, Trouble trouble)
                 if (frame.Takings == 0)
                     continue;
                 Trace(frame, $"in a crash, safe is {known}");
-                frame.IsDoubtful |= frame.Sequence > known;
+                frame.IsDoubtful |= frame.Sequence > known || options.Ack == AckPolicy.Memory;
                 frame.IsExcused |= options.Ack == AckPolicy.Memory && !frame.IsDelivered;
             }
         }
@@ -215,6 +223,11 @@ internal sealed class Account(BufferOptions options, Trouble trouble)
     private bool IsOldEnough(ModelFrame frame, TimeSpan runTime) =>
         runTime - frame.ArrivalRunTime >= options.MaxAge - TimeSpan.FromSeconds(1);
 
+    /// <summary>Some frames of which nothing came.</summary>
+    public string Waiting() => string.Join(
+        ' ',
+        boots.Values.SelectMany(b => b.Frames).Where(f => f is { Takings: > 0, IsDelivered: false, IsGivenUp: false }).Take(20));
+
     private static bool IsLost(ModelFrame frame) =>
         frame.IsAcknowledged && !frame.IsDelivered && !frame.IsTold && !frame.IsQuarantined && !frame.IsExcused;
 
@@ -223,8 +236,9 @@ internal sealed class Account(BufferOptions options, Trouble trouble)
         bool isSplit = options.Drain == DrainOrder.LiveFirst;
         (ModelBoot, bool) key = (frame.Boot, isSplit && isBackfill);
         uint highest = highestDelivered.GetValueOrDefault(key);
-        Require(frame.Sequence > highest, $"{frame} was delivered for the first time after {highest}");
-        highestDelivered[key] = frame.Sequence;
+        // What was told as given up may come all the same after a crash, late.
+        Require(frame.Sequence > highest || frame.IsTold, $"{frame} was delivered for the first time after {highest}");
+        highestDelivered[key] = Math.Max(highest, frame.Sequence);
     }
 
     private sealed record LaneEntry(ModelFrame Frame)

@@ -217,7 +217,7 @@ internal sealed class BufferWorld
         int steps = 0;
         while (!IsAtRest(gateway))
         {
-            Account.Require(steps++ < RestStepsMax, $"it never comes to rest: {gateway}");
+            Account.Require(steps++ < RestStepsMax, $"it never comes to rest: {gateway}: {account.Waiting()}");
             ActInPeace(gateway);
         }
 
