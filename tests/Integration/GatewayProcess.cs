@@ -55,6 +55,15 @@ internal sealed class GatewayProcess : IAsyncDisposable
         return code == 0 ? verb.Output : throw new InvalidOperationException($"exit code {code}: {verb.Output}");
     }
 
+    /// <summary>Starts a second one on the same directory, which has to end by itself; returns what it said.</summary>
+    public async Task<(int ExitCode, string Output)> StartAnotherAsync()
+    {
+        await using ChildProcess another = ChildProcess.Start(
+            Path.Combine(AppContext.BaseDirectory, "iotgw"),
+            "run", "--config", ConfigurationFile, "--socket", Path.Combine(folder.FullName, "another.sock"));
+        return (await another.ExitAsync(), another.Output);
+    }
+
     /// <summary>SIGTERM; returns the exit code.</summary>
     public Task<int> TerminateAsync() => process!.TerminateAsync();
 

@@ -8,7 +8,7 @@ using Xunit;
 namespace IotTcpGateway.Integration;
 
 /// <summary>What the disk is for, and what it is not.</summary>
-public sealed class QuarantineTests
+public sealed class BufferDirectoryTests
 {
     [Fact]
     public async Task FrameAboveTheBrokersLargestPacket_IsSafeInQuarantineAndBlocksNobody()
@@ -48,6 +48,20 @@ public sealed class QuarantineTests
         Assert.Equal([".lock"], Names(gateway));
         await gateway.RestartAsync();
         Assert.Equal([".lock", "custody"], Names(gateway));
+    }
+
+    [Fact]
+    public async Task SecondGatewayOnTheSameDirectory_EndsAndSaysWhy()
+    {
+        await using MosquittoBroker broker = await MosquittoBroker.StartAsync();
+        await using var gateway = new GatewayProcess([], broker.Port);
+        await gateway.StartAsync();
+        (int exitCode, string output) = await gateway.StartAnotherAsync();
+        Assert.NotEqual(0, exitCode);
+        Assert.Contains("another gateway uses it; give each a directory of its own", output, StringComparison.Ordinal);
+        using RawDevice device = await RawDevice.OpenAsync(gateway.Endpoint, "raw-1");
+        await device.SendDataAsync(1);
+        await device.ExpectAckAsync(1);
     }
 
     private static IEnumerable<string> Names(RunningGateway gateway) => Directory
