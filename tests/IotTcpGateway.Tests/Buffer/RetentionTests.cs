@@ -97,6 +97,39 @@ public sealed class RetentionTests
     }
 
     [Fact]
+    public void DropOldest_SomeWereSetAsideForADeviceThatWaits_EveryFrameArrivesOrIsTold()
+    {
+        using var rig = new SpillRig(o => o.WhenFull = WhenFull.DropOldest);
+        DeviceStream blocked = rig.Open("blocked"), other = rig.Open("other");
+        rig.Buffer.BeginWaiting("blocked");
+        List<Taken> taken = [];
+        for (uint sequence = 1; sequence <= 1500; sequence++)
+        {
+            Assert.Equal(AddResult.Added, rig.TryAdd(blocked, sequence));
+            Assert.Equal(AddResult.Added, rig.TryAdd(other, sequence));
+            rig.Advance(10);
+            // The broker takes less than comes, and of the one nothing that is on disk.
+            foreach (Taken one in rig.TakeAll(max: sequence % 3 == 0 ? 1 : 0))
+            {
+                if (one.Device != "blocked" || !rig.Buffer.TryPutAside(one.Handle))
+                {
+                    taken.Add(one);
+                    rig.Buffer.Confirm(one.Handle);
+                }
+            }
+        }
+
+        rig.Buffer.EndWaiting("blocked", []);
+        rig.SpillAll();
+        taken.AddRange(rig.TakeAll(isConfirmed: true));
+        List<GapReport> gaps = rig.Gaps();
+        Assert.NotEmpty(gaps);
+        Assert.Equal(0, rig.Buffer.Records);
+        Assert.Equal(3000, taken.Count + gaps.Sum(g => g.Count));
+        Assert.Equal(taken.Count, taken.Select(t => (t.Device, t.Sequence)).Distinct().Count());
+    }
+
+    [Fact]
     public void DropOldest_KilledAfterwards_TheGapsAreStillTold()
     {
         using var rig = new SpillRig(o => o.WhenFull = WhenFull.DropOldest);
