@@ -40,6 +40,9 @@ internal sealed class RunningGateway : IAsyncDisposable
 
     public TestLog Log { get; } = new();
 
+    /// <summary>Where its buffer's disk side lies.</summary>
+    public string BufferDirectory => configuration.Buffer.Directory;
+
     public IPEndPoint Endpoint => gateway!.Endpoints[0].Endpoint;
 
     public static string Uri(int brokerPort) =>

@@ -34,6 +34,9 @@ public sealed record MosquittoOptions
     /// <summary>Receive maximum for MQTT 5 clients; null for mosquitto's own default.</summary>
     public int? InFlightMax { get; init; }
 
+    /// <summary>Bytes of the largest packet that it takes; null for mosquitto's own default.</summary>
+    public int? PacketBytesMax { get; init; }
+
     /// <summary>Null for a free one.</summary>
     public int? Port { get; init; }
 }
@@ -83,6 +86,7 @@ public sealed class MosquittoBroker : ITestBroker
     {
         await process!.TerminateAsync();
         await process.DisposeAsync();
+        process = null;
     }
 
     /// <summary>Kills it: what it has not written down is gone.</summary>
@@ -131,6 +135,8 @@ public sealed class MosquittoBroker : ITestBroker
         };
         if (options.InFlightMax is { } inFlight)
             lines.Add(string.Create(CultureInfo.InvariantCulture, $"max_inflight_messages {inFlight}"));
+        if (options.PacketBytesMax is { } packetBytesMax)
+            lines.Add(string.Create(CultureInfo.InvariantCulture, $"max_packet_size {packetBytesMax}"));
         lines.Add(string.Create(CultureInfo.InvariantCulture, $"listener {ClientPort} 127.0.0.1"));
         lines.Add("allow_anonymous true");
         lines.Add(string.Create(CultureInfo.InvariantCulture, $"listener {Port} 127.0.0.1"));

@@ -61,7 +61,7 @@ internal static class GatewayRules
         .With("framesPerSecond", new IntegerRule(1, 1_000_000), o => o.FramesPerSecond, (o, v) => o.FramesPerSecond = v,
             "DATA frames a second of one device, with bursts of one second; above it reading slows.")
         .With("priority", new IntegerRule(1, 3), o => o.Priority, (o, v) => o.Priority = v,
-            "What matters most is 3: it is dropped last when the buffer is full.")
+            "What matters most is 3: it is delivered more often, and dropped last when the buffer is full.")
         .With("maxWindow", new IntegerRule(1, 4096), o => o.MaxWindow, (o, v) => o.MaxWindow = v,
             "DATA frames that a device may have unacknowledged.")
         .With("badFramesPerMinute", new IntegerRule(1, 1_000_000), o => o.BadFramesPerMinute, (o, v) => o.BadFramesPerMinute = v,
@@ -81,13 +81,15 @@ internal static class GatewayRules
 
     private static SectionRule<BufferOptions> Buffer() => new SectionRule<BufferOptions>()
         .With("ack", new ChoiceRule<AckPolicy>(("safe", AckPolicy.Safe), ("memory", AckPolicy.Memory)), o => o.Ack,
-            (o, v) => o.Ack = v, "When a frame is acknowledged: once the broker confirmed it, or once it is in memory.")
+            (o, v) => o.Ack = v,
+            "When a frame is acknowledged: once the broker confirmed it or it is synced to disk, or once it is in memory.")
         .With("memory", new SizeRule(128 << 10, 16L << 30), o => o.Memory, (o, v) => o.Memory = v,
-            "Memory that frames may take; a hard cap.")
+            "Memory that frames may take; a hard cap. With a disk at least 512 KiB.")
         .With("whenFull",
             new ChoiceRule<WhenFull>(
                 ("refuse", WhenFull.Refuse), ("drop-oldest", WhenFull.DropOldest), ("drop-newest", WhenFull.DropNewest)),
-            o => o.WhenFull, (o, v) => o.WhenFull = v, "What happens when it is full: devices wait, or frames are dropped and counted.")
+            o => o.WhenFull, (o, v) => o.WhenFull = v,
+            "What happens when memory and disk are full: devices wait, or frames are dropped, counted and told.")
         .With("directory", Path("the buffer's directory"), o => o.Directory, (o, v) => o.Directory = v,
             "Where frames are kept that the broker does not take; made if it is missing.")
         .With("disk", new SizeRule(0, 1L << 40), o => o.Disk, (o, v) => o.Disk = v,
