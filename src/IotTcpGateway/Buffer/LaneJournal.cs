@@ -122,8 +122,14 @@ internal sealed class LaneJournal : ISpillTarget, IDisposable
     {
         // With a segment goes an entry that frames of the next one may need.
         bool isAnyToGo = Journal.OldestSegment is { IsEmpty: false } oldest && oldest.Last <= Journal.ConfirmedThrough;
-        if (isAnyToGo && tables.Due.Count > 0 && (WriteDueTables() != AppendResult.Appended || Commit().State != JournalState.Healthy))
-            return Journal.LastError;
+        // A commit that begins a segment leaves entries due again, of which the next one has them all.
+        for (int tries = 0; isAnyToGo && (tables.Due.Count > 0 || Journal.PendingBytes > 0); tries++)
+        {
+            bool isWritten = WriteDueTables() is AppendResult.Appended or AppendResult.CommitFirst;
+            if (Commit().State != JournalState.Healthy || !isWritten || tries == 4)
+                return Journal.LastError;
+        }
+
         marks.Forget(Journal.ConfirmedThrough);
         return Journal.Trim();
     }

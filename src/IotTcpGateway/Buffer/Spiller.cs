@@ -150,10 +150,14 @@ internal sealed partial class Spiller
     {
         if (!isOpen)
             return;
-        foreach (LaneRetention retention in retentions)
-            retention.Tidy(isLast: true);
-        ledger.Flush();
-        ledger.Tidy();
+        // A cursor that is past what was given up would make it unheard of without its entry.
+        if (FlushLedger())
+        {
+            foreach (LaneRetention retention in retentions)
+                retention.Tidy(isLast: true);
+            ledger.Tidy();
+        }
+
         List<CustodyEntry> custody =
         [
             .. buffer.Custody().Select(c => new CustodyEntry(c.DeviceId, c.BootId, c.Priority, c.SafeSequence)),
@@ -174,7 +178,7 @@ internal sealed partial class Spiller
             Become(DiskState.Failed, disk.Find(lane.Priority)?.Journal.LastError ?? disk.OpenError);
         bool isAtOnce = hasMore || isStopping;
         // What was given up is in the ledger before a later frame of its device proves that it was safe.
-        if (lane.IsCommitDue(isAtOnce) && ledger.Flush() is { IsNone: true } or { IsNoSpace: true })
+        if (lane.IsCommitDue(isAtOnce) && FlushLedger())
             Took(lane, lane.Commit());
         return hasMore && state != DiskState.Failed;
     }
@@ -231,12 +235,9 @@ internal sealed partial class Spiller
 
         if (!IsDue(ref tidiedAt, TidyInterval))
             return;
-        if (ledger.Entries > 0 && OpenLedger() is { IsNone: true })
-        {
-            ledger.Flush();
-            ledger.Tidy();
-        }
-
+        if (!FlushLedger())
+            return;
+        ledger.Tidy();
         bool isCursorDue = IsDue(ref cursorAt, CursorInterval);
         foreach (LaneRetention retention in retentions)
             retention.Tidy(isLast: false, isCursorDue);
@@ -244,6 +245,14 @@ internal sealed partial class Spiller
 
     private void DropExpiredInMemory() => buffer.DropExpired(
         (long)((time.GetElapsedTime(0) - options.MaxAge).TotalSeconds * 1e6));
+
+    // False if there is something to be written that cannot be.
+    private bool FlushLedger()
+    {
+        if (ledger.Entries > 0)
+            OpenLedger();
+        return ledger.Flush() is { IsNone: true } or { IsNoSpace: true };
+    }
 
     private DiskError OpenLedger()
     {

@@ -219,10 +219,11 @@ public sealed class DropLedgerTests : IDisposable
     }
 
     [Fact]
-    public void FlushAndTidy_WithoutADisk_DoNothing()
+    public void FlushAndTidy_WithoutADisk_SayThatNothingIsDurable()
     {
-        ledger.Add("a", 1, 1, DropReason.Refused);
         Assert.True(ledger.Flush().IsNone);
+        ledger.Add("a", 1, 1, DropReason.Refused);
+        Assert.False(ledger.Flush().IsNone);
         Assert.True(ledger.Tidy().IsNone);
         Assert.False(ledger.IsOnDisk);
     }

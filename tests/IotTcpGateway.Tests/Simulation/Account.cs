@@ -153,6 +153,8 @@ internal sealed class Account(BufferOptions options, Trouble trouble)
             $"{frame} expired after {runTime - frame.ArrivalRunTime}");
         Trace(frame, $"given up, {reason}");
         frame.IsGivenUp = true;
+        if (!frame.IsAcknowledged)
+            frame.DroppedInLife = Life;
         Settled(frame);
     }
 
@@ -187,7 +189,7 @@ internal sealed class Account(BufferOptions options, Trouble trouble)
     }
 
     /// <summary>The gateway is gone: what it had taken and not made safe may be anywhere.</summary>
-    public void Crashed(IReadOnlyDictionary<ModelBoot, uint> safe)
+    public void Crashed(IReadOnlyDictionary<ModelBoot, uint> safe, bool isDiskRefusing)
     {
         NewLink();
         // What was confirmed and no cursor says so comes again.
@@ -203,6 +205,7 @@ internal sealed class Account(BufferOptions options, Trouble trouble)
                 Trace(frame, $"in a crash, safe is {known}");
                 frame.IsDoubtful |= frame.Sequence > known || options.Ack == AckPolicy.Memory;
                 frame.IsExcused |= options.Ack == AckPolicy.Memory && !frame.IsDelivered;
+                frame.IsExcused |= isDiskRefusing && frame.DroppedInLife == Life;
             }
         }
     }

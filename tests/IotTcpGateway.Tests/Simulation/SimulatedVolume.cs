@@ -40,6 +40,9 @@ internal sealed class SimulatedVolume : IBufferDirectory
         root = NewDisk("");
     }
 
+    /// <summary>Whether it may refuse what is asked of it.</summary>
+    public bool IsRefusing => fault is not null || root.IsReadOnly || root.CapacityBytes < long.MaxValue;
+
     /// <summary>Is told of a lane's cursor that is durable.</summary>
     public Action<int>? CursorSynced { get; set; }
 
