@@ -59,6 +59,12 @@ public sealed partial class RecordJournal : IDisposable
     /// <summary>Bytes of the segments' files, preallocated ones included. For the writing thread.</summary>
     public long DiskBytes => sealedBytes + (active?.Segment.FileBytes ?? 0);
 
+    /// <summary>
+    /// Bytes of the segments' files and of what waits for its commit, zeros written ahead not counted. For the writing
+    /// thread.
+    /// </summary>
+    public long UsedBytes => sealedBytes + (active?.Position ?? 0) + pending.Bytes;
+
     internal long GivenUpThrough => Volatile.Read(ref givenUpThrough);
 
     internal IJournalDisk Disk => disk;

@@ -86,18 +86,20 @@ internal sealed class BufferDisk : IDisposable
     /// <summary>The journal of a lane, if it is open; from any thread.</summary>
     public LaneJournal? Find(int priority) => Volatile.Read(ref lanes[priority - 1]);
 
-    /// <summary>Whether a lane may take another commit under the cap that all lanes share.</summary>
+    /// <summary>
+    /// Whether a lane may take another commit of frames under the cap that all lanes share; a little is kept for what
+    /// must be written to make room.
+    /// </summary>
     public bool HasRoom(int priority, int commitBytes)
     {
-        long others = 0, pending = 0;
-        for (int other = 1; other <= Lanes; other++)
+        long used = commitBytes + SlackBytes;
+        for (int lane = 1; lane <= Lanes; lane++)
         {
-            others += other == priority ? 0 : lanes[other - 1]?.Journal.DiskBytes ?? 0;
-            pending += lanes[other - 1]?.Journal.PendingBytes ?? 0;
+            if (lanes[lane - 1]?.Journal is { } journal)
+                used += lane == priority ? journal.UsedBytes : Math.Max(journal.DiskBytes, journal.UsedBytes);
         }
 
-        long own = lanes[priority - 1]?.Journal.DiskBytes ?? 0;
-        return others == 0 || others + own + pending + commitBytes + SlackBytes <= options.Disk;
+        return used <= options.Disk;
     }
 
     /// <summary>The quarantine, made if need be; null if that fails.</summary>

@@ -42,6 +42,15 @@ internal sealed class DeviceStream
 
     internal bool IsForgotten { get; set; }
 
+    /// <summary>
+    /// The first frame given up of which neither its device nor the ledger on disk knows; 0 for none. Nothing from it on
+    /// is called safe.
+    /// </summary>
+    internal uint HeldFrom { get; set; }
+
+    /// <summary>Whether the ledger is being made durable for it.</summary>
+    internal bool IsHeldTaken { get; set; }
+
     /// <summary>Frames given up of which the owner was not told yet; fewer than the buffer has records.</summary>
     internal Queue<DroppedFrame>? Dropped { get; set; }
 }

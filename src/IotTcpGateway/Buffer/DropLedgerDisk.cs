@@ -50,10 +50,8 @@ internal sealed partial class DropLedger
     /// </summary>
     public DiskError Flush()
     {
-        if (!HasWork)
+        if (journal is null || !HasWork)
             return DiskError.None;
-        if (journal is null)
-            return new DiskError(DiskOperation.Open, DiskError.NoEntry);
         // A journal that failed takes nothing until a commit has found that the disk is back.
         if (journal.State != JournalState.Healthy && journal.Commit() is { State: not JournalState.Healthy } still)
             return still.Error;

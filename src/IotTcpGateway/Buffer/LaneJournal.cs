@@ -120,13 +120,16 @@ internal sealed class LaneJournal : ISpillTarget, IDisposable
     /// <summary>Frees the disk of what is settled, after the cursor that says so is durable.</summary>
     public DiskError Trim()
     {
-        // With a segment goes an entry that frames of the next one may need.
-        bool isAnyToGo = Journal.OldestSegment is { IsEmpty: false } oldest && oldest.Last <= Journal.ConfirmedThrough;
-        // A commit that begins a segment leaves entries due again, of which the next one has them all.
-        for (int tries = 0; isAnyToGo && (tables.Due.Count > 0 || Journal.PendingBytes > 0); tries++)
+        // With a segment goes an entry that frames of the next one may need, or frames that wait for their commit.
+        if (Journal.OldestSegment is { IsEmpty: false } oldest && oldest.Last <= Journal.ConfirmedThrough)
         {
-            bool isWritten = WriteDueTables() is AppendResult.Appended or AppendResult.CommitFirst;
-            if (Commit().State != JournalState.Healthy || !isWritten || tries == 4)
+            if (Journal.PendingBytes > 0 && Commit().State == JournalState.Failed)
+                return Journal.LastError;
+            AppendResult written = WriteDueTables();
+            // Without room for them nothing would ever make room: they follow as soon as there is.
+            bool isWritten = written == AppendResult.Full
+                || (written == AppendResult.Appended && Commit().State != JournalState.Failed);
+            if (!isWritten)
                 return Journal.LastError;
         }
 

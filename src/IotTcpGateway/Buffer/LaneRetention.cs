@@ -40,7 +40,8 @@ internal sealed class LaneRetention(int priority, RecordBuffer buffer, BufferDis
     }
 
     /// <summary>Goes on with what is being given up, as far as what is in flight lets it.</summary>
-    public void Advance()
+    /// <param name="isLedgerSafe">Makes the ledger durable.</param>
+    public void Advance(Func<bool> isLedgerSafe)
     {
         if (!IsGivingUp || disk.Find(priority) is not { } lane)
             return;
@@ -57,8 +58,7 @@ internal sealed class LaneRetention(int priority, RecordBuffer buffer, BufferDis
             isDone = buffer.DropDoomed(priority, reason, out onDisk, out only);
         }
 
-        // The ledger is on disk before what it is about is gone. If it has no room either, room is what is needed.
-        if (!isDone || ledger.Flush() is { IsNone: false, IsNoSpace: false })
+        if (!isDone || !isLedgerSafe())
             return;
         lane.Journal.GiveUpThrough(doomedThrough);
         lane.Trim();
@@ -78,7 +78,7 @@ internal sealed class LaneRetention(int priority, RecordBuffer buffer, BufferDis
         long confirmed = lane.Journal.ConfirmedThrough;
         if (fill.Synced > 0)
             lane.MarkTime(isAtOnce: isLast);
-        bool isEmpty = fill.Synced == 0 && lane.Journal.PendingBytes == 0 && confirmed >= lane.Journal.LastId;
+        bool isEmpty = fill.Synced == 0 && lane.Journal.PendingBytes == 0;
         if (confirmed != confirmedAtCursor && confirmed > 0 && (isCursorDue || isEmpty)
             && lane.Journal.CommitCursor().IsNone)
         {

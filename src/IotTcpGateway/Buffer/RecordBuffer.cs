@@ -203,7 +203,7 @@ internal sealed partial class RecordBuffer : IDisposable
             }
 
             dropped = DroppedRecords - droppedBefore;
-            isAboveMark = IsAboveMarkNeedsLock;
+            isAboveMark = IsAboveMarkNeedsLock || dropped > 0;
         }
 
         if (result == AddResult.Added)
@@ -355,8 +355,8 @@ internal sealed partial class RecordBuffer : IDisposable
         {
             DroppedRecords++;
             GivenUp?.Invoke(stream.DeviceId, stream.BootId, header.Sequence, reason);
-            if (isTold && !isSynced && stream.Owner is not null)
-                (stream.Dropped ??= new()).Enqueue(new DroppedFrame(header.Sequence, reason));
+            if (isTold && !isSynced)
+                TellDropNeedsLock(stream, header.Sequence, reason);
         }
 
         bool hasAdvanced = AdvanceSafeNeedsLock(stream);
@@ -380,10 +380,13 @@ internal sealed partial class RecordBuffer : IDisposable
     private bool AdvanceSafeNeedsLock(DeviceStream stream)
     {
         uint before = stream.SafeSequence;
-        stream.SafeSequence = stream.FirstRecord == DeviceStream.NoRecord || options.Ack == AckPolicy.Memory
+        uint safe = stream.FirstRecord == DeviceStream.NoRecord || options.Ack == AckPolicy.Memory
             ? stream.HighestTaken
             : HeaderOf(stream.FirstRecord).Sequence - 1;
-        return stream.SafeSequence != before;
+        if (stream.HeldFrom != 0)
+            safe = Math.Max(Math.Min(safe, stream.HeldFrom - 1), before);
+        stream.SafeSequence = safe;
+        return safe != before;
     }
 
     private double SecondsSince(in RecordHeader header) =>

@@ -97,7 +97,7 @@ internal sealed partial class Spiller
         DiskError failed = disk.Open(custody);
         if (failed.IsNone && (disk.HasLedger || ledger.Entries > 0))
             failed = OpenLedger();
-        isOpen = buffer.HasQuarantine = failed.IsNone;
+        isOpen = buffer.HasQuarantine = buffer.IsLedgerOnDisk = failed.IsNone;
         Become(isOpen ? DiskState.Healthy : DiskState.Failed, failed);
         foreach (string damage in disk.Damage)
             LogDamage(logger, damage);
@@ -133,6 +133,7 @@ internal sealed partial class Spiller
         foreach (LaneSpiller lane in lanes)
             hasMore |= Spill(lane);
         quarantine.Step();
+        ReleaseHeld();
         buffer.Evict();
         AskWhetherItIsBack();
         Retain();
@@ -150,14 +151,13 @@ internal sealed partial class Spiller
     {
         if (!isOpen)
             return;
-        // A cursor that is past what was given up would make it unheard of without its entry.
-        if (FlushLedger())
+        if (IsLedgerSafe())
         {
             foreach (LaneRetention retention in retentions)
                 retention.Tidy(isLast: true);
-            ledger.Tidy();
         }
 
+        ledger.Tidy();
         List<CustodyEntry> custody =
         [
             .. buffer.Custody().Select(c => new CustodyEntry(c.DeviceId, c.BootId, c.Priority, c.SafeSequence)),
@@ -178,7 +178,7 @@ internal sealed partial class Spiller
             Become(DiskState.Failed, disk.Find(lane.Priority)?.Journal.LastError ?? disk.OpenError);
         bool isAtOnce = hasMore || isStopping;
         // What was given up is in the ledger before a later frame of its device proves that it was safe.
-        if (lane.IsCommitDue(isAtOnce) && FlushLedger())
+        if (lane.IsCommitDue(isAtOnce) && IsLedgerSafe())
             Took(lane, lane.Commit());
         return hasMore && state != DiskState.Failed;
     }
@@ -224,8 +224,12 @@ internal sealed partial class Spiller
 
     private void Retain()
     {
-        foreach (LaneRetention retention in retentions)
-            retention.Advance();
+        if (retentions.Any(r => r.IsGivingUp))
+        {
+            foreach (LaneRetention retention in retentions)
+                retention.Advance(IsLedgerSafe);
+        }
+
         if (IsDue(ref expiredAt, expiryInterval))
         {
             foreach (LaneRetention retention in retentions)
@@ -235,7 +239,7 @@ internal sealed partial class Spiller
 
         if (!IsDue(ref tidiedAt, TidyInterval))
             return;
-        if (!FlushLedger())
+        if (!IsLedgerSafe())
             return;
         ledger.Tidy();
         bool isCursorDue = IsDue(ref cursorAt, CursorInterval);
@@ -246,12 +250,25 @@ internal sealed partial class Spiller
     private void DropExpiredInMemory() => buffer.DropExpired(
         (long)((time.GetElapsedTime(0) - options.MaxAge).TotalSeconds * 1e6));
 
-    // False if there is something to be written that cannot be.
-    private bool FlushLedger()
+    private void ReleaseHeld()
     {
-        if (ledger.Entries > 0)
-            OpenLedger();
-        return ledger.Flush() is { IsNone: true } or { IsNoSpace: true };
+        List<DeviceStream> held = buffer.TakeHeld();
+        // With a disk that fails, the ledger is in memory: better than devices that wait for ever.
+        if (held.Count > 0 && (IsLedgerSafe() || state == DiskState.Failed))
+            buffer.ReleaseHeld(held);
+    }
+
+    // What was given up is told on disk before anything on disk says that it is settled. If the ledger has no room, room
+    // is what is needed.
+    private bool IsLedgerSafe()
+    {
+        DiskError failed = ledger.Entries > 0 ? OpenLedger() : DiskError.None;
+        if (failed.IsNone)
+            failed = ledger.Flush();
+        if (failed.IsNone || failed.IsNoSpace)
+            return true;
+        Become(DiskState.Failed, failed);
+        return false;
     }
 
     private DiskError OpenLedger()

@@ -239,8 +239,9 @@ internal sealed class Account(BufferOptions options, Trouble trouble)
         bool isSplit = options.Drain == DrainOrder.LiveFirst;
         (ModelBoot, bool) key = (frame.Boot, isSplit && isBackfill);
         uint highest = highestDelivered.GetValueOrDefault(key);
-        Require(frame.Sequence > highest, $"{frame} was delivered for the first time after {highest}");
-        highestDelivered[key] = frame.Sequence;
+        // What was told as given up may come all the same after a crash, late.
+        Require(frame.Sequence > highest || frame.IsTold, $"{frame} was delivered for the first time after {highest}");
+        highestDelivered[key] = Math.Max(highest, frame.Sequence);
     }
 
     private sealed record LaneEntry(ModelFrame Frame)
