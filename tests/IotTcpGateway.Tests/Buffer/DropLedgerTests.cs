@@ -219,11 +219,10 @@ public sealed class DropLedgerTests : IDisposable
     }
 
     [Fact]
-    public void FlushAndTidy_WithoutADisk_SayThatNothingIsDurable()
+    public void FlushAndTidy_WithoutADisk_DoNothing()
     {
-        Assert.True(ledger.Flush().IsNone);
         ledger.Add("a", 1, 1, DropReason.Refused);
-        Assert.False(ledger.Flush().IsNone);
+        Assert.True(ledger.Flush().IsNone);
         Assert.True(ledger.Tidy().IsNone);
         Assert.False(ledger.IsOnDisk);
     }
