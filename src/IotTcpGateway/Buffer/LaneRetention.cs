@@ -78,7 +78,8 @@ internal sealed class LaneRetention(int priority, RecordBuffer buffer, BufferDis
         long confirmed = lane.Journal.ConfirmedThrough;
         if (fill.Synced > 0)
             lane.MarkTime(isAtOnce: isLast);
-        bool isEmpty = fill.Synced == 0 && lane.Journal.PendingBytes == 0 && confirmed >= lane.Journal.LastId;
+        // Not by the buffer's count alone: what was just synced it may not know yet.
+        bool isEmpty = fill.Synced == 0 && confirmed >= lane.Journal.LastId;
         if (confirmed != confirmedAtCursor && confirmed > 0 && (isCursorDue || isEmpty)
             && lane.Journal.CommitCursor().IsNone)
         {
