@@ -149,7 +149,7 @@ internal sealed class Account(BufferOptions options, Trouble trouble)
     public void GivenUp(ModelFrame frame, DropReason reason, TimeSpan runTime)
     {
         Require(
-            reason != DropReason.Expired || IsOldEnough(frame, runTime),
+            reason != DropReason.Expired || frame.Takings > 1 || IsOldEnough(frame, runTime),
             $"{frame} expired after {runTime - frame.ArrivalRunTime}");
         Trace(frame, $"given up, {reason}");
         frame.IsGivenUp = true;
