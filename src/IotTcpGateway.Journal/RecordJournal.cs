@@ -60,6 +60,12 @@ public sealed partial class RecordJournal : IDisposable
     public long DiskBytes => sealedBytes + (active?.Segment.FileBytes ?? 0);
 
     /// <summary>
+    /// Whether the next commit goes on in the newest segment, if there is room; otherwise it begins a new one. For the
+    /// writing thread.
+    /// </summary>
+    public bool IsSegmentOpen => active is not null;
+
+    /// <summary>
     /// Bytes of the segments' files and of what waits for its commit, zeros written ahead not counted. For the writing
     /// thread.
     /// </summary>

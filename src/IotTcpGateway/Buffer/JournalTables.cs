@@ -78,6 +78,9 @@ internal sealed class JournalTables(long bytesMax)
             usedInCommit.Add(number);
     }
 
+    /// <summary>What comes next is in another segment.</summary>
+    public void SegmentEnded() => written.Clear();
+
     /// <summary>
     /// A commit is done, wholly or in part; if a segment was begun in it, some of its frames may have no entry there.
     /// </summary>

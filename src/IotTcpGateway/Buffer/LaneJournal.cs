@@ -85,6 +85,9 @@ internal sealed class LaneJournal : ISpillTarget, IDisposable
     public AppendResult TryAppend(in BufferedRecord record, string reason, out long id)
     {
         id = 0;
+        // The segment that has the tables may go before the next one begins.
+        if (!Journal.IsSegmentOpen && Journal.PendingBytes == 0)
+            tables.SegmentEnded();
         uint table = tables.NumberOf(record.Channels);
         AppendResult result = WriteDueTables();
         if (result == AppendResult.Appended && tables.IsToBeWritten(table))
