@@ -34,6 +34,9 @@ internal sealed class Account(BufferOptions options, Trouble trouble)
 
     public long Told { get; private set; }
 
+    /// <summary>Whether names of channels may be lost: by rot, or when a full disk has no room for them.</summary>
+    public bool MayLoseNames => HasRotted || trouble.HasFlag(Trouble.FullDisk);
+
     private bool HasRotted => Flips > 0;
 
     public static void Require(bool holds, string otherwise)
