@@ -111,13 +111,18 @@ public sealed partial class RecordJournal : IDisposable
     /// </summary>
     /// <param name="payload">What to keep.</param>
     /// <param name="id">The id, when it is appended.</param>
-    public AppendResult TryAppend(ReadOnlySpan<byte> payload, out long id)
+    /// <param name="mayUseReserve">
+    /// Whether it is taken on a full disk too, into what is left of the reserve: for what is written to make room.
+    /// </param>
+    public AppendResult TryAppend(ReadOnlySpan<byte> payload, out long id, bool mayUseReserve = false)
     {
         id = 0;
         if (payload.Length > options.PayloadBytesMax)
             return AppendResult.TooLarge;
-        if (State != JournalState.Healthy)
-            return State == JournalState.Full ? AppendResult.Full : AppendResult.Failed;
+        if (State == JournalState.Failed)
+            return AppendResult.Failed;
+        if (State == JournalState.Full && !mayUseReserve)
+            return AppendResult.Full;
         if (isTakenBack)
             return AppendResult.CommitFirst;
         if (BytesNeededWith(RecordHeader.TotalBytesOf(payload.Length)) > options.BytesMax)

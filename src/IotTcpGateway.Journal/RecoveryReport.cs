@@ -3,8 +3,10 @@ namespace IotTcpGateway.Journal;
 /// <summary>A record as it is read; valid until the next call of whoever gave it.</summary>
 public readonly ref struct JournalRecord
 {
-    internal JournalRecord(long id, ReadOnlySpan<byte> payload, bool isDoubtful = false, bool isConfirmed = false)
+    internal JournalRecord(
+        long id, ReadOnlySpan<byte> payload, bool isDoubtful = false, bool isConfirmed = false, long commitFirstId = 0)
     {
+        CommitFirstId = commitFirstId;
         Id = id;
         Payload = payload;
         IsDoubtful = isDoubtful;
@@ -22,6 +24,9 @@ public readonly ref struct JournalRecord
     /// ever synced. The record itself is whole; but it is no proof that its sender was told to forget what came before.
     /// </summary>
     public bool IsDoubtful { get; }
+
+    /// <summary>Told at the start only: the first id of the commit that it was in, within its segment.</summary>
+    public long CommitFirstId { get; }
 
     /// <summary>Told at the start only: the cursor is past it. It is shown because it is there.</summary>
     public bool IsConfirmed { get; }

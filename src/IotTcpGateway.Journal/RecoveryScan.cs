@@ -110,7 +110,8 @@ internal sealed partial class Recovery
             bool isConfirmed = header.Id <= slot.Confirmed;
             Report.UnconfirmedRecords += isConfirmed ? 0 : 1;
             bool isDoubtful = !isConfirmed && header.FirstIdOfCommit == doubtfulCommit;
-            visitor?.Invoke(new JournalRecord(header.Id, scanner.Payload, isDoubtful, isConfirmed));
+            visitor?.Invoke(new JournalRecord(
+                header.Id, scanner.Payload, isDoubtful, isConfirmed, header.FirstIdOfCommit));
         }
     }
 

@@ -144,7 +144,7 @@ internal sealed class BufferDisk : IDisposable
             disk,
             Sizes(options.Disk),
             settings,
-            (in SpilledFrame frame, bool isProof) => custody.Learn(frame, priority, isProof),
+            (deviceId, bootId, sequence) => custody.Learn(deviceId, bootId, priority, sequence),
             out LaneJournal? opened);
         if (opened is null)
             return null;
@@ -167,7 +167,7 @@ internal sealed class BufferDisk : IDisposable
         };
     }
 
-    private static void IgnoreFrame(in SpilledFrame frame, bool isProof)
+    private static void IgnoreFrame(string deviceId, uint bootId, uint sequence)
     {
         // What is in quarantine says nothing of what its device may forget.
     }

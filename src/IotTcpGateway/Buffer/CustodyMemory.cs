@@ -1,5 +1,4 @@
 using System.Runtime.InteropServices;
-using System.Text;
 
 namespace IotTcpGateway.Buffer;
 
@@ -26,8 +25,4 @@ internal sealed class CustodyMemory(int bootsMax)
             ref CollectionsMarshal.GetValueRefOrAddDefault(boots, (deviceId, bootId), out _);
         known = (priority, Math.Max(known.Safe, safeSequence));
     }
-
-    /// <summary>A frame that was found on disk, in a lane.</summary>
-    public void Learn(in SpilledFrame frame, int priority, bool isProof) => Learn(
-        Encoding.UTF8.GetString(frame.DeviceId), frame.BootId, priority, isProof ? frame.Sequence : 0);
 }

@@ -4,12 +4,11 @@ using IotTcpGateway.Journal;
 
 namespace IotTcpGateway.Buffer;
 
-/// <summary>Is told of the frames that are on disk from before the start, in order.</summary>
-/// <param name="frame">The frame.</param>
-/// <param name="isProof">
-/// Whether it proves that its device was told, or could have been told, that everything up to it is safe.
-/// </param>
-internal delegate void FrameVisitor(in SpilledFrame frame, bool isProof);
+/// <summary>Is told of a frame that is on disk from before the start, in order.</summary>
+/// <param name="deviceId">Its device.</param>
+/// <param name="bootId">Its boot.</param>
+/// <param name="sequence">Its sequence; 0 if it proves nothing, because its device was never told that it is safe.</param>
+internal delegate void FrameVisitor(string deviceId, uint bootId, uint sequence);
 
 /// <summary>
 /// Frames in a journal, with their channel tables and marks of age. For the spilling thread, but for
@@ -32,6 +31,8 @@ internal sealed class LaneJournal : ISpillTarget, IDisposable
 
     // At most those of one commit: their tables may have been written in it, and be missing.
     private readonly List<(long Id, uint Table)> doubtful = [];
+    private readonly List<(string DeviceId, uint BootId, uint Sequence)> lastCommit = [];
+    private long lastCommitId = -1;
     private RecordJournal? journal;
     private long secondsBefore;
     private long segmentsSeen;
@@ -73,8 +74,11 @@ internal sealed class LaneJournal : ISpillTarget, IDisposable
             out RecoveryReport report,
             (in JournalRecord record) => opened.Learn(record, visitor));
         lane = error.IsNone ? opened : null;
-        if (error.IsNone)
-            opened.Begin(journal!, report);
+        if (!error.IsNone)
+            return error;
+        // What could not be read back from the disk may be in the page cache alone.
+        opened.TellLastCommit(visitor, isProof: report.IsFromDisk);
+        opened.Begin(journal!, report);
         return error;
     }
 
@@ -131,7 +135,7 @@ internal sealed class LaneJournal : ISpillTarget, IDisposable
             AppendResult written = WriteDueTables();
             // Without room for them nothing would ever make room: they follow as soon as there is.
             bool isWritten = written == AppendResult.Full
-                || (written == AppendResult.Appended && Commit().State != JournalState.Failed);
+                || (written == AppendResult.Appended && Commit() is { State: not JournalState.Failed } or { Error.IsNoSpace: true });
             if (!isWritten)
                 return Journal.LastError;
         }
@@ -178,6 +182,13 @@ internal sealed class LaneJournal : ISpillTarget, IDisposable
             tables.Clear();
     }
 
+    private void TellLastCommit(FrameVisitor visitor, bool isProof)
+    {
+        foreach ((string deviceId, uint bootId, uint sequence) in lastCommit)
+            visitor(deviceId, bootId, isProof ? sequence : 0);
+        lastCommit.Clear();
+    }
+
     // Such a frame was never acknowledged, or nearly: its device sends it again, with names. Told without them first, a
     // consumer would take the better one for a duplicate.
     private void SettleNamelessDoubtful()
@@ -198,7 +209,11 @@ internal sealed class LaneJournal : ISpillTarget, IDisposable
         switch (SpilledFrame.KindOf(record.Payload))
         {
             case SpilledKind.Frame when SpilledFrame.TryRead(record.Payload, out SpilledFrame frame):
-                visitor(frame, isProof: !record.IsDoubtful);
+                if (record.CommitFirstId != lastCommitId)
+                    TellLastCommit(visitor, isProof: true);
+                lastCommitId = record.CommitFirstId;
+                lastCommit.Add((
+                    Encoding.UTF8.GetString(frame.DeviceId), frame.BootId, record.IsDoubtful ? 0 : frame.Sequence));
                 if (record.IsConfirmed)
                     break;
                 if (FramesOnDisk++ == 0)
@@ -255,7 +270,7 @@ internal sealed class LaneJournal : ISpillTarget, IDisposable
     // Nobody waits for it to be delivered: it stays as long as its segment does.
     private AppendResult WriteNote(int bytes, out long id)
     {
-        AppendResult result = Journal.TryAppend(entry.AsSpan(0, bytes), out id);
+        AppendResult result = Journal.TryAppend(entry.AsSpan(0, bytes), out id, mayUseReserve: true);
         if (result == AppendResult.Appended)
             Journal.Confirm(id);
         return result;

@@ -59,6 +59,9 @@ internal sealed class Pager(RecordBuffer buffer, BufferDisk disk, Action<int, lo
         {
             switch (reader.TryPeek(out ReadOnlySpan<byte> payload, out long id))
             {
+                // What is in the page cache alone is written again, and can be read then.
+                case ReadResult.End when lane.Journal.SyncedThrough < ids.Last:
+                    return Restart(reader);
                 case ReadResult.End when reader.IsUnreadable:
                     if (++reader.Failures < ReadAttempts)
                         return Restart(reader);
