@@ -34,6 +34,9 @@ internal sealed class Account(BufferOptions options, Trouble trouble)
 
     public long Told { get; private set; }
 
+    /// <summary>Whether names of channels may be lost: by rot, or when a full disk has no room for them.</summary>
+    public bool MayLoseNames => HasRotted || trouble.HasFlag(Trouble.FullDisk);
+
     private bool HasRotted => Flips > 0;
 
     public static void Require(bool holds, string otherwise)
@@ -149,10 +152,12 @@ internal sealed class Account(BufferOptions options, Trouble trouble)
     public void GivenUp(ModelFrame frame, DropReason reason, TimeSpan runTime)
     {
         Require(
-            reason != DropReason.Expired || IsOldEnough(frame, runTime),
+            reason != DropReason.Expired || frame.Takings > 1 || IsOldEnough(frame, runTime),
             $"{frame} expired after {runTime - frame.ArrivalRunTime}");
         Trace(frame, $"given up, {reason}");
         frame.IsGivenUp = true;
+        if (!frame.IsAcknowledged)
+            frame.DroppedInLife = Life;
         Settled(frame);
     }
 
@@ -187,7 +192,7 @@ internal sealed class Account(BufferOptions options, Trouble trouble)
     }
 
     /// <summary>The gateway is gone: what it had taken and not made safe may be anywhere.</summary>
-    public void Crashed(IReadOnlyDictionary<ModelBoot, uint> safe)
+    public void Crashed(IReadOnlyDictionary<ModelBoot, uint> safe, bool isDiskRefusing)
     {
         NewLink();
         // What was confirmed and no cursor says so comes again.
@@ -203,6 +208,7 @@ internal sealed class Account(BufferOptions options, Trouble trouble)
                 Trace(frame, $"in a crash, safe is {known}");
                 frame.IsDoubtful |= frame.Sequence > known || options.Ack == AckPolicy.Memory;
                 frame.IsExcused |= options.Ack == AckPolicy.Memory && !frame.IsDelivered;
+                frame.IsExcused |= isDiskRefusing && frame.DroppedInLife == Life;
             }
         }
     }

@@ -5,7 +5,7 @@ namespace IotTcpGateway.Tests.Simulation;
 /// <summary>
 /// Acknowledged ⊆ delivered ∪ told, over gateways that end in stops, kills and power cuts at any operation of a bad disk.
 /// BUFFER_SEEDS sets how many seeds, BUFFER_SEED the first one; with BUFFER_SEED alone it is the only one.
-/// BUFFER_TRACE, a frame as "device-0/1/17", prints what comes of it.
+/// BUFFER_STOPS=1 stops at the first that fails. BUFFER_TRACE, a frame as "device-0/1/17", prints what comes of it.
 /// </summary>
 public sealed class BufferSimulationTests
 {
@@ -18,6 +18,7 @@ public sealed class BufferSimulationTests
         int? first = Number("BUFFER_SEED");
         int count = Number("BUFFER_SEEDS") ?? (first is null ? SeedsUnlessTold : 1);
         long acknowledged = 0, told = 0;
+        bool stops = Number("BUFFER_STOPS") is > 0;
         var failures = new List<string>();
         foreach (int seed in Enumerable.Range(first ?? 1, count))
         {
@@ -31,6 +32,8 @@ public sealed class BufferSimulationTests
                 failures.Add($"seed {seed}: {e.Message}\n{world}\n{Replay(seed)}\n{e.StackTrace}");
             }
 
+            if (failures.Count > 0 && stops)
+                break;
             acknowledged += world.Figures.Acknowledged;
             told += world.Figures.Told;
         }

@@ -185,7 +185,7 @@ internal sealed class BufferWorld
 
     private void End(ModelGateway gateway)
     {
-        account.Crashed(gateway.Custody());
+        account.Crashed(gateway.Custody(), volume.IsRefusing);
         account.RunTimeBefore = gateway.RunTime;
         broker.Lose();
         foreach (ModelDevice device in devices)

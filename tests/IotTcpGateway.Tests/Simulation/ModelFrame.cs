@@ -32,6 +32,9 @@ internal sealed class ModelFrame(ModelBoot boot, uint sequence, int bodyBytes, C
     /// <summary>A gateway gave it up; after a crash it may be on disk all the same.</summary>
     public bool IsGivenUp { get; set; }
 
+    /// <summary>The life in which it was given up before it was safe.</summary>
+    public int DroppedInLife { get; set; } = -1;
+
     /// <summary>The broker has it.</summary>
     public bool IsDelivered { get; set; }
 
@@ -44,7 +47,10 @@ internal sealed class ModelFrame(ModelBoot boot, uint sequence, int bodyBytes, C
     /// <summary>It was found in quarantine at the end.</summary>
     public bool IsQuarantined { get; set; }
 
-    /// <summary>It was acknowledged from memory alone when a gateway crashed: that is what was asked for.</summary>
+    /// <summary>
+    /// It was acknowledged from memory alone when a gateway crashed, because that is what was asked for; or it was given
+    /// up before it was safe, and a disk that refused everything did not take the ledger's word before the crash.
+    /// </summary>
     public bool IsExcused { get; set; }
 
     /// <summary>

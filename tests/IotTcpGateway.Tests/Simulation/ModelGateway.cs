@@ -140,7 +140,7 @@ internal sealed class ModelGateway : IDisposable
         ModelFrame frame = account.FrameOf(record.Stream.DeviceId, record.Stream.BootId, record.Sequence);
         Account.Require(record.Body.SequenceEqual(frame.Body()), $"{frame} has another body");
         // What stands behind a hole in a commit that nobody was told of may have lost its table there.
-        bool mayBeNameless = account.Flips > 0 || frame.IsDoubtful;
+        bool mayBeNameless = account.MayLoseNames || frame.IsDoubtful;
         Account.Require(
             ChannelTable.ByContent.Equals(record.Channels, frame.Channels)
                 || (mayBeNameless && record.Channels.Channels.Count == 0),

@@ -40,6 +40,9 @@ internal sealed class SimulatedVolume : IBufferDirectory
         root = NewDisk("");
     }
 
+    /// <summary>Whether it may refuse what is asked of it.</summary>
+    public bool IsRefusing => fault is not null || root.IsReadOnly || root.CapacityBytes < long.MaxValue;
+
     /// <summary>Is told of a lane's cursor that is durable.</summary>
     public Action<int>? CursorSynced { get; set; }
 
@@ -159,7 +162,7 @@ internal sealed class SimulatedVolume : IBufferDirectory
         return disk;
     }
 
-    // A new cursor file counts with its name; asking for more than needed does no harm.
+    // A new file has another name until it is durable; it is not counted, and the check is a little weaker for it.
     private void NoteSync(int lane, string file)
     {
         if (file == "cursor")
