@@ -51,9 +51,11 @@ internal sealed class LaneRetention(int priority, RecordBuffer buffer, BufferDis
         bool isDone = buffer.DropDoomed(priority, reason, out IdRange onDisk, out AsideRecords? only);
         while (!onDisk.IsEmpty)
         {
-            if (!TryReport(lane, onDisk, only, out long records) && ++failures < Pager.ReadAttempts)
+            bool isReadable = TryRead(lane, onDisk, only, told: null, out _);
+            if (!isReadable && ++failures < Pager.ReadAttempts)
                 return;
             failures = 0;
+            TryRead(lane, onDisk, only, ledger, out long records);
             buffer.CountLost(buffer.ForgetOnDisk(priority, onDisk, records, reason));
             isDone = buffer.DropDoomed(priority, reason, out onDisk, out only);
         }
@@ -100,8 +102,8 @@ internal sealed class LaneRetention(int priority, RecordBuffer buffer, BufferDis
         return true;
     }
 
-    // False if it cannot be read now, all of it. What was read is in the ledger; twice is better than not at all.
-    private bool TryReport(LaneJournal lane, IdRange ids, AsideRecords? only, out long records)
+    // False if it cannot be read now, all of it.
+    private bool TryRead(LaneJournal lane, IdRange ids, AsideRecords? only, DropLedger? told, out long records)
     {
         records = 0;
         using JournalReader reader = lane.Journal.CreateReader(ids.First);
@@ -119,7 +121,7 @@ internal sealed class LaneRetention(int priority, RecordBuffer buffer, BufferDis
             string deviceId = Encoding.UTF8.GetString(frame.DeviceId);
             if (only is not null && !only.Has(deviceId, record.Id))
                 continue;
-            ledger.Add(deviceId, frame.BootId, frame.Sequence, reason);
+            told?.Add(deviceId, frame.BootId, frame.Sequence, reason);
             records++;
         }
 
