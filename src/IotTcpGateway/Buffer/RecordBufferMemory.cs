@@ -113,7 +113,7 @@ internal sealed partial class RecordBuffer
 
     private RecordChunk NewChunkNeedsLock(Lane lane, bool isPage)
     {
-        var chunk = new RecordChunk(lane, nextChunkNumber++) { IsPage = isPage };
+        var chunk = new RecordChunk(lane, nextChunkNumber++) { IsPage = isPage, IsReadBack = isPage };
         chunks.Add(chunk.Number, chunk);
         memoryBytes += RecordChunk.Bytes;
         if (isPage)
@@ -208,13 +208,16 @@ internal sealed partial class RecordBuffer
         isShrinkDue = false;
         foreach (Lane lane in lanes)
         {
-            for (RecordChunk? chunk = lane.First; chunk is not null && chunk != lane.Last; chunk = chunk.Next)
+            for (RecordChunk? chunk = lane.First; chunk is not null; chunk = chunk.Next)
             {
-                if (chunk.IsOnDisk || chunk == lane.Page || !chunk.IsSparse)
+                bool isAppendedTo = chunk == lane.Page || (chunk == lane.Last && !chunk.IsClosed);
+                if (chunk.IsOnDisk || isAppendedTo || chunk.Live == 0 || !chunk.IsSparse)
                     continue;
-                int before = chunk.AllocatedBytes;
+                CountMemoryNeedsLock(chunk, -chunk.AllocatedBytes);
                 chunk.Shrink();
-                CountMemoryNeedsLock(chunk, chunk.AllocatedBytes - before);
+                // What is left of a page waits for the broker like anything else, and makes room for the next page.
+                chunk.IsPage &= ArrivalBytes + chunk.AllocatedBytes > ArrivalBytesMax;
+                CountMemoryNeedsLock(chunk, chunk.AllocatedBytes);
             }
         }
     }

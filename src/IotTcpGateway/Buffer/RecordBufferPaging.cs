@@ -23,22 +23,17 @@ internal sealed partial class RecordBuffer
     /// <returns>Whether there is one, and memory for it.</returns>
     public bool TryBeginPage(int priority, out IdRange ids, out AsideRecords? only)
     {
+        bool isBegun, isShrinkWanted;
         lock (gate)
         {
-            ids = default;
-            only = null;
-            Lane lane = LaneAt(priority);
-            if (lane.Page is not null || lane.DoomedThrough > 0)
-                return false;
-            RecordChunk? onDisk = lane.NextOnDisk(out int chunksBefore);
-            if (onDisk is null || chunksBefore > ReadAheadChunks || !HasPageMemoryNeedsLock(onDisk))
-                return false;
-            ids = onDisk.Ids;
-            only = onDisk.Only;
-            lane.Page = NewChunkNeedsLock(lane, isPage: true);
-            lane.InsertBefore(lane.Page, onDisk);
-            return true;
+            isShrinkWanted = false;
+            isBegun = TryBeginPageNeedsLock(LaneAt(priority), out ids, out only, ref isShrinkWanted);
         }
+
+        // Spans move on the taker's thread alone.
+        if (isShrinkWanted)
+            Added?.Invoke();
+        return isBegun;
     }
 
     /// <summary>Takes a record back into memory; false when the page is full, then it is the next page's first.</summary>
@@ -265,7 +260,7 @@ internal sealed partial class RecordBuffer
     private static void PassOverNeedsLock(RecordChunk onDisk, long id) =>
         onDisk.Ids = onDisk.Ids with { First = Math.Max(onDisk.Ids.First, id + 1) };
 
-    private bool HasPageMemoryNeedsLock(RecordChunk wanted)
+    private bool HasPageMemoryNeedsLock(RecordChunk wanted, ref bool isShrinkWanted)
     {
         if (pageBytes + RecordChunk.Bytes <= PageBytesMax)
             return true;
@@ -280,8 +275,25 @@ internal sealed partial class RecordBuffer
         }
 
         // What waits in pages for the broker to take it, in few records, shall not keep others from coming.
-        isShrinkDue = true;
+        isShrinkWanted = chunks.Values.Any(c => c is { IsPage: true, Live: > 0, IsSparse: true } && c != c.Lane.Page);
+        isShrinkDue |= isShrinkWanted;
         return false;
+    }
+
+    private bool TryBeginPageNeedsLock(Lane lane, out IdRange ids, out AsideRecords? only, ref bool isShrinkWanted)
+    {
+        ids = default;
+        only = null;
+        if (lane.Page is not null || lane.DoomedThrough > 0)
+            return false;
+        RecordChunk? onDisk = lane.NextOnDisk(out int chunksBefore);
+        if (onDisk is null || chunksBefore > ReadAheadChunks || !HasPageMemoryNeedsLock(onDisk, ref isShrinkWanted))
+            return false;
+        ids = onDisk.Ids;
+        only = onDisk.Only;
+        lane.Page = NewChunkNeedsLock(lane, isPage: true);
+        lane.InsertBefore(lane.Page, onDisk);
+        return true;
     }
 
     private void ForgetOnDiskNeedsLock(Lane lane, RecordChunk onDisk, long records)

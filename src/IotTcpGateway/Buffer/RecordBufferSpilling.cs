@@ -239,7 +239,7 @@ internal sealed partial class RecordBuffer
                 if ((header.Flags & RecordFlags.Settled) != 0 || isWaiting)
                     continue;
                 // What was read back is older than anything that is not.
-                return chunk.IsPage ? double.NegativeInfinity : header.ArrivalMicroseconds / 1e6;
+                return chunk.IsReadBack ? double.NegativeInfinity : header.ArrivalMicroseconds / 1e6;
             }
         }
 

@@ -42,7 +42,10 @@ internal sealed unsafe class RecordChunk(Lane lane, long number) : IDisposable
     public int Synced { get; set; }
 
     /// <summary>Whether it was read from the journal.</summary>
-    public bool IsPage { get; init; }
+    public bool IsReadBack { get; init; }
+
+    /// <summary>Whether it takes of the memory that is kept for reading.</summary>
+    public bool IsPage { get; set; }
 
     /// <summary>Nothing more is appended.</summary>
     public bool IsClosed { get; set; }

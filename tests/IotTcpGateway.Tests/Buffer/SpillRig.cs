@@ -182,8 +182,12 @@ internal sealed class SpillRig : IDisposable
             if (!Buffer.TryTake(out BufferedRecord record, isBacklogAllowed))
             {
                 long before = PagedIn;
+                bool isTakerWoken = false;
+                void Woken() => isTakerWoken = true;
+                Buffer.Added += Woken;
                 Pager.Step();
-                if (PagedIn == before)
+                Buffer.Added -= Woken;
+                if (PagedIn == before && !isTakerWoken)
                     return all;
                 continue;
             }
