@@ -5,17 +5,27 @@ using IotTcpGateway.Journal;
 namespace IotTcpGateway.Buffer;
 
 /// <summary>Reads the backlog back from disk, a chunk at a time, ahead of the forwarder. For a thread of its own.</summary>
-internal sealed class Pager(RecordBuffer buffer, BufferDisk disk, Action<int, long> lost) : IDisposable
+internal sealed class Pager(
+    RecordBuffer buffer, BufferDisk disk, Action<int, long> lost, DropLedger? ledger = null) : IDisposable
 {
     /// <summary>
-    /// So often a place that cannot be read is tried before what is there counts as lost: a card may come back.
+    /// So often a place that cannot be read is tried before what is there counts as lost, when what is behind it can be
+    /// read: a card may come back.
     /// </summary>
     public const int ReadAttempts = 10;
+
+    /// <summary>So often when nothing behind it can be read either: then it is hardly a matter of the place.</summary>
+    public const int ReadAttemptsAtEnd = 1800;
 
     private static readonly TimeSpan RetryAfter = TimeSpan.FromSeconds(2);
 
     private readonly LaneReader?[] readers = new LaneReader?[BufferDisk.Lanes];
+    private readonly DamageWitness?[] witnesses = new DamageWitness?[BufferDisk.Lanes];
     private uint turn;
+    private string trouble = "";
+
+    /// <summary>Why the backlog cannot be read at present; empty if it can. From any thread.</summary>
+    public string Trouble => Volatile.Read(ref trouble);
 
     /// <summary>Reads what may be read; returns how long to wait if nobody calls; infinite if nobody has to.</summary>
     public TimeSpan Step()
@@ -29,6 +39,8 @@ internal sealed class Pager(RecordBuffer buffer, BufferDisk disk, Action<int, lo
             idle = isReadable is true ? 0 : idle + 1;
         }
 
+        if (isAllReadable)
+            Volatile.Write(ref trouble, "");
         return isAllReadable ? Timeout.InfiniteTimeSpan : RetryAfter;
     }
 
@@ -43,7 +55,14 @@ internal sealed class Pager(RecordBuffer buffer, BufferDisk disk, Action<int, lo
     private bool? TryPage(int priority)
     {
         if (disk.Find(priority) is not { } lane || !buffer.TryBeginPage(priority, out IdRange ids, out AsideRecords? only))
+        {
+            if (witnesses[priority - 1] is { } idle && buffer.FillOf(priority).OnDisk == 0)
+                idle.Clear();
             return null;
+        }
+
+        if (ledger is not null)
+            witnesses[priority - 1] ??= new DamageWitness(ledger);
         bool isReadable = ReadPage(priority, lane, ids, only);
         long missing = buffer.EndPage(priority);
         if (missing > 0)
@@ -63,8 +82,8 @@ internal sealed class Pager(RecordBuffer buffer, BufferDisk disk, Action<int, lo
                 case ReadResult.End when lane.Journal.SyncedThrough < ids.Last:
                     return Restart(reader);
                 case ReadResult.End when reader.IsUnreadable:
-                    if (++reader.Failures < ReadAttempts)
-                        return Restart(reader);
+                    if (++reader.Failures < ReadAttemptsAtEnd)
+                        return Fail(reader);
                     reader.Failures = 0;
                     if (only is null)
                         lane.Journal.Confirm(new IdRange(reader.NextId, ids.Last));
@@ -83,18 +102,28 @@ internal sealed class Pager(RecordBuffer buffer, BufferDisk disk, Action<int, lo
                     break;
                 case ReadResult.Gap:
                     if (reader.IsUnreadable && ++reader.Failures < ReadAttempts)
-                        return Restart(reader);
+                        return Fail(reader);
                     // Others than these may be whole, and in memory.
                     if (only is null)
+                    {
                         lane.Journal.Confirm(reader.Gap);
+                        witnesses[priority - 1]?.Hole(reader.Gap.Count);
+                    }
+
                     buffer.PassOver(priority, Math.Min(reader.Gap.Last, ids.Last));
                     if (reader.Gap.Last >= ids.Last)
                         return true;
                     break;
                 default:
-                    return Restart(reader);
+                    return Fail(reader);
             }
         }
+    }
+
+    private bool Fail(LaneReader reader)
+    {
+        Volatile.Write(ref trouble, reader.ReadError.ToString());
+        return Restart(reader);
     }
 
     private static bool Restart(LaneReader reader)
@@ -113,7 +142,12 @@ internal sealed class Pager(RecordBuffer buffer, BufferDisk disk, Action<int, lo
             string deviceId = Encoding.UTF8.GetString(frame.DeviceId);
             frame = frame with { Arrival = lane.ArrivalOf(frame) };
             if (only is null || only.Has(deviceId, id))
-                return buffer.PageIn(priority, frame, deviceId, lane.TableOf(frame.Table), id);
+            {
+                bool isTaken = buffer.PageIn(priority, frame, deviceId, lane.TableOf(frame.Table), id);
+                if (isTaken && only is null)
+                    witnesses[priority - 1]?.Seen(deviceId, frame.BootId, frame.Sequence);
+                return isTaken;
+            }
         }
         else if (!isSettled)
         {
@@ -136,6 +170,8 @@ internal sealed class Pager(RecordBuffer buffer, BufferDisk disk, Action<int, lo
         public IdRange Gap => reader!.Gap;
 
         public long NextId => reader!.NextId;
+
+        public DiskError ReadError => reader!.ReadError;
 
         public bool IsUnreadable => !reader!.ReadError.IsNone;
 

@@ -43,6 +43,7 @@ internal sealed partial class Spiller
     private long tidiedAt;
     private long cursorAt;
     private long expiredAt;
+    private string troubleTold = "";
     private long wearAt;
     private long? deviceBytes = 0;
     private long? deviceBytesPerDay;
@@ -84,6 +85,9 @@ internal sealed partial class Spiller
         meter.CreateObservableCounter(
             "iotgw_buffer_quarantined_total", () => quarantine.Quarantined, null, "Frames put into quarantine.");
     }
+
+    /// <summary>Why the backlog cannot be read; empty if it can.</summary>
+    public Func<string> ReadTrouble { get; set; } = () => "";
 
     /// <summary>What is known of the disk; from any thread.</summary>
     public DiskStatus Status => Volatile.Read(ref status);
@@ -304,13 +308,17 @@ internal sealed partial class Spiller
     private void ShowStatus()
     {
         long bytes = disk.Bytes;
+        string trouble = ReadTrouble();
+        if (trouble.Length > 0 && troubleTold.Length == 0)
+            LogUnreadable(logger, trouble);
+        troubleTold = trouble;
         if (IsDue(ref wearAt, WearInterval))
             (deviceBytes, deviceBytesPerDay) = (wear.Bytes, wear.BytesPerDay);
         LaneFill[] fills = [.. lanes.Select(l => buffer.FillOf(l.Priority))];
         Volatile.Write(ref status, new DiskStatus
         {
-            State = state,
-            Error = state == DiskState.Healthy ? "" : error.IsNone ? "buffer.disk is used up" : error.ToString(),
+            State = state == DiskState.Healthy && trouble.Length > 0 ? DiskState.Failed : state,
+            Error = state == DiskState.Healthy ? trouble : error.IsNone ? "buffer.disk is used up" : error.ToString(),
             Bytes = bytes,
             BytesMax = options.Disk,
             Records = fills.Sum(f => f.Synced),
@@ -354,6 +362,10 @@ internal sealed partial class Spiller
 
     [LoggerMessage(1305, LogLevel.Warning, "the disk took {Seconds:0.0} s for a sync: acknowledgements wait for it")]
     private static partial void LogSlow(ILogger logger, double seconds);
+
+    [LoggerMessage(1308, LogLevel.Error,
+        "the backlog cannot be read from the buffer's disk ({Why}): it is tried again every two seconds; look at the card")]
+    private static partial void LogUnreadable(ILogger logger, string why);
 
     [LoggerMessage(1307, LogLevel.Error,
         "{Frames} frames of priority {Priority} could not be read back from the buffer's disk: they are lost")]

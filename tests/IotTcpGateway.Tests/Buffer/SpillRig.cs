@@ -82,7 +82,7 @@ internal sealed class SpillRig : IDisposable
         var settings = new LaneSettings(1 << 20, Options.MaxAge, new RunTime(Time), HostBoot, _ => null);
         Disk = new BufferDisk(Directory, Options, settings, Buffer);
         Spiller = new Spiller(Buffer, Disk, Ledger, Options, Time, meter, new ListLogger(log));
-        Pager = new Pager(Buffer, Disk, Spiller.Lost);
+        Pager = new Pager(Buffer, Disk, Spiller.Lost, Ledger);
         var custody = new CustodyMemory(BootsMax);
         IsOpen = Spiller.TryOpen(custody);
         Custody = [.. custody.Entries];

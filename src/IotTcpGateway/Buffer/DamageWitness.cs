@@ -1,0 +1,34 @@
+namespace IotTcpGateway.Buffer;
+
+/// <summary>
+/// Tells whose frames were in a hole of a journal: of a boot of which frames were read before and behind it, those that
+/// are missing between. A device that left them out itself is suspected too; that is told as a gap all the same.
+/// </summary>
+internal sealed class DamageWitness(DropLedger ledger)
+{
+    private readonly Dictionary<(string DeviceId, uint BootId), (uint Sequence, long Hole)> last = [];
+    private long holes;
+    private long missing;
+
+    /// <summary>Entries are missing here.</summary>
+    public void Hole(long entries)
+    {
+        holes++;
+        missing = entries;
+    }
+
+    /// <summary>A frame was read.</summary>
+    public void Seen(string deviceId, uint bootId, uint sequence)
+    {
+        if (last.TryGetValue((deviceId, bootId), out (uint Sequence, long Hole) before) && before.Hole < holes)
+        {
+            for (uint lost = before.Sequence + 1; lost < sequence && missing > 0; lost++, missing--)
+                ledger.Add(deviceId, bootId, lost, DropReason.Damaged);
+        }
+
+        last[(deviceId, bootId)] = (sequence, holes);
+    }
+
+    /// <summary>Everything is read.</summary>
+    public void Clear() => last.Clear();
+}
