@@ -70,7 +70,8 @@ public sealed class RecoveryReport
     public bool IsFromDisk { get; internal set; } = true;
 
     /// <summary>
-    /// Whether the last commit was in the page cache alone, as far as anybody can tell, and is written again; records of
+    /// Whether the last commit was in the page cache alone, as far as anybody can tell, and is written again; records
+    /// of
     /// it that are doubtful are not.
     /// </summary>
     public bool IsLastCommitWrittenAgain { get; internal set; }

@@ -1,6 +1,8 @@
 namespace IotTcpGateway.Buffer;
 
-/// <summary>Bytes a second at which frames came in the last hour before the newest one, by their arrival times.</summary>
+/// <summary>
+/// Bytes a second at which frames came in the last hour before the newest one, by their arrival times.
+/// </summary>
 internal sealed class ArrivalRate
 {
     private const int Minutes = 60;

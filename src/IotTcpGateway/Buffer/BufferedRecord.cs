@@ -33,7 +33,8 @@ internal readonly ref struct BufferedRecord
 
 /// <summary>Both clocks at a frame's arrival.</summary>
 /// <param name="UnixMilliseconds">The wall clock, whole ms; meaningless if it was not synchronised.</param>
-/// <param name="MonotonicMicroseconds">The monotonic clock, µs; <see cref="OfAnotherBoot"/> if it was of another boot.</param>
+/// <param name="MonotonicMicroseconds">The monotonic clock, µs; <see cref="OfAnotherBoot"/> if it was of another
+/// boot.</param>
 /// <param name="IsSynchronised">Whether the wall clock was synchronised.</param>
 internal readonly record struct Arrival(long UnixMilliseconds, long MonotonicMicroseconds, bool IsSynchronised)
 {

@@ -10,7 +10,8 @@ namespace IotTcpGateway.Buffer;
 internal readonly record struct CustodyEntry(string DeviceId, uint BootId, int Priority, uint SafeSequence);
 
 /// <summary>
-/// What an orderly stop leaves for the next start: what was safe of every boot, and how long the gateway had run. It may
+/// What an orderly stop leaves for the next start: what was safe of every boot, and how long the gateway had run. It
+/// may
 /// be old and is never wrong, because what was safe stays safe. Layout: 8 bytes magic, varint seconds, per boot u8 n +
 /// n B device id, u32 boot id, u8 priority, varint safe sequence, and CRC-32C of all before it.
 /// </summary>

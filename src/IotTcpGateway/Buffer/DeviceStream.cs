@@ -43,7 +43,8 @@ internal sealed class DeviceStream
     internal bool IsForgotten { get; set; }
 
     /// <summary>
-    /// The first frame given up of which neither its device nor the ledger on disk knows; 0 for none. Nothing from it on
+    /// The first frame given up of which neither its device nor the ledger on disk knows; 0 for none. Nothing from it
+    /// on
     /// is called safe.
     /// </summary>
     internal uint HeldFrom { get; set; }

@@ -2,7 +2,9 @@ using System.Globalization;
 
 namespace IotTcpGateway.Buffer;
 
-/// <summary>Bytes that this process caused to be written to devices, as the kernel counts them: proc_pid_io(5).</summary>
+/// <summary>
+/// Bytes that this process caused to be written to devices, as the kernel counts them: proc_pid_io(5).
+/// </summary>
 internal sealed class DeviceWear(TimeProvider time)
 {
     private const string KernelFile = "/proc/self/io";

@@ -54,7 +54,9 @@ internal sealed class JournalTables(long bytesMax)
         Keep(number, table);
     }
 
-    /// <summary>A frame that was found on disk uses it: no new table gets the number, and it is to be written again.</summary>
+    /// <summary>
+    /// A frame that was found on disk uses it: no new table gets the number, and it is to be written again.
+    /// </summary>
     public void LearnUse(uint number)
     {
         highest = Math.Max(highest, number);

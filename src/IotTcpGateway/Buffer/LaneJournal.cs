@@ -7,7 +7,8 @@ namespace IotTcpGateway.Buffer;
 /// <summary>Is told of a frame that is on disk from before the start, in order.</summary>
 /// <param name="deviceId">Its device.</param>
 /// <param name="bootId">Its boot.</param>
-/// <param name="sequence">Its sequence; 0 if it proves nothing, because its device was never told that it is safe.</param>
+/// <param name="sequence">Its sequence; 0 if it proves nothing, because its device was never told that it is
+/// safe.</param>
 internal delegate void FrameVisitor(string deviceId, uint bootId, uint sequence);
 
 /// <summary>
@@ -104,7 +105,9 @@ internal sealed class LaneJournal : ISpillTarget, IDisposable
         return Journal.TryAppend(entry.AsSpan(0, Encode(record, table, reason)), out id);
     }
 
-    /// <summary>Time passes without frames, too: what is on disk grows older. For when there is something on disk.</summary>
+    /// <summary>
+    /// Time passes without frames, too: what is on disk grows older. For when there is something on disk.
+    /// </summary>
     public void MarkTime(bool isAtOnce = false)
     {
         if ((IsMarkDue || (isAtOnce && Seconds > marks.LastSeconds)) && WriteMark() == AppendResult.Appended)

@@ -5,7 +5,8 @@ using IotTcpGateway.Journal;
 namespace IotTcpGateway.Buffer;
 
 /// <summary>
-/// What goes from a lane's disk: what is settled, what is too old, and the oldest when there is no room. For the spilling
+/// What goes from a lane's disk: what is settled, what is too old, and the oldest when there is no room. For the
+/// spilling
 /// thread.
 /// </summary>
 internal sealed class LaneRetention(int priority, RecordBuffer buffer, BufferDisk disk, DropLedger ledger)

@@ -4,7 +4,9 @@ using IotTcpGateway.Journal;
 
 namespace IotTcpGateway.Buffer;
 
-/// <summary>Reads the backlog back from disk, a chunk at a time, ahead of the forwarder. For a thread of its own.</summary>
+/// <summary>
+/// Reads the backlog back from disk, a chunk at a time, ahead of the forwarder. For a thread of its own.
+/// </summary>
 internal sealed class Pager(
     RecordBuffer buffer, BufferDisk disk, Action<int, long> lost, DropLedger? ledger = null) : IDisposable
 {

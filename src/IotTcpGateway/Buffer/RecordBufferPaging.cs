@@ -14,7 +14,8 @@ internal sealed partial class RecordBuffer
     public event Action? PageDue;
 
     /// <summary>
-    /// Begins a page of a lane: the oldest records that are on disk alone, to be handed over by <see cref="PageIn"/> and
+    /// Begins a page of a lane: the oldest records that are on disk alone, to be handed over by <see cref="PageIn"/>
+    /// and
     /// <see cref="PassOver"/> in order of their ids, until <see cref="EndPage"/>.
     /// </summary>
     /// <param name="priority">The lane.</param>
@@ -36,7 +37,9 @@ internal sealed partial class RecordBuffer
         return isBegun;
     }
 
-    /// <summary>Takes a record back into memory; false when the page is full, then it is the next page's first.</summary>
+    /// <summary>
+    /// Takes a record back into memory; false when the page is full, then it is the next page's first.
+    /// </summary>
     public bool PageIn(int priority, in SpilledFrame frame, string deviceId, ChannelTable channels, long id)
     {
         lock (gate)
@@ -119,7 +122,8 @@ internal sealed partial class RecordBuffer
     }
 
     /// <summary>
-    /// Begins to give up a lane's records up to an id; what is in flight is spared until its fate is known. False while a
+    /// Begins to give up a lane's records up to an id; what is in flight is spared until its fate is known. False
+    /// while a
     /// page is being read.
     /// </summary>
     public bool TryDoom(int priority, long throughId)

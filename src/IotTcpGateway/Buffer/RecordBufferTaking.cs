@@ -11,7 +11,9 @@ internal sealed partial class RecordBuffer
     private int backlogCredit;
     private bool isPageWanted;
 
-    /// <summary>The link is up. When live records go first, what there is of a backlog on disk goes behind them.</summary>
+    /// <summary>
+    /// The link is up. When live records go first, what there is of a backlog on disk goes behind them.
+    /// </summary>
     public void BeginTaking()
     {
         if (options.Drain != DrainOrder.LiveFirst)

@@ -43,7 +43,9 @@ internal readonly ref struct SpilledFrame
 
     public required Arrival Arrival { get; init; }
 
-    /// <summary>Which boot of the host the monotonic clock is of; meaningless when the wall clock was synchronised.</summary>
+    /// <summary>
+    /// Which boot of the host the monotonic clock is of; meaningless when the wall clock was synchronised.
+    /// </summary>
     public uint HostBoot { get; init; }
 
     /// <summary>Why it is in quarantine; empty elsewhere.</summary>

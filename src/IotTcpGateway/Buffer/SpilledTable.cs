@@ -5,7 +5,8 @@ using IotTcpGateway.Protocol;
 namespace IotTcpGateway.Buffer;
 
 /// <summary>
-/// Channels of a table, or a part of them: a large one takes several entries. Layout: u8 kind, varint number of the table,
+/// Channels of a table, or a part of them: a large one takes several entries. Layout: u8 kind, varint number of the
+/// table,
 /// then per channel u16 number, u8 type, u8 n + n B name, u8 m + m B unit to the end.
 /// </summary>
 internal static class SpilledTable
@@ -15,7 +16,9 @@ internal static class SpilledTable
 
     private const int ChannelBytesMax = 2 + 1 + 1 + 255 + 1 + 255;
 
-    /// <summary>Writes channels from <paramref name="first"/> on; returns the bytes, and which channel is next.</summary>
+    /// <summary>
+    /// Writes channels from <paramref name="first"/> on; returns the bytes, and which channel is next.
+    /// </summary>
     public static int Write(Span<byte> target, uint number, IReadOnlyList<Channel> channels, ref int first)
     {
         var writer = new EntryWriter(target);

@@ -8,7 +8,9 @@ namespace IotTcpGateway.Buffer;
 /// </summary>
 internal sealed class SpilledTables
 {
-    /// <summary>Bytes that they may take; what would not fit is left out, and its frames' channels have no names.</summary>
+    /// <summary>
+    /// Bytes that they may take; what would not fit is left out, and its frames' channels have no names.
+    /// </summary>
     public const long BytesMax = 64L * 1024 * 1024;
 
     private readonly Dictionary<uint, ChannelTable> byNumber = [];

@@ -262,7 +262,8 @@ internal sealed partial class Spiller
             buffer.ReleaseHeld(held);
     }
 
-    // What was given up is told on disk before anything on disk says that it is settled. If the ledger has no room, room
+    // What was given up is told on disk before anything on disk says that it is settled. If the ledger has no room,
+    // room
     // is what is needed.
     private bool IsLedgerSafe()
     {

@@ -3,7 +3,8 @@ using IotTcpGateway.Buffer;
 namespace IotTcpGateway.Forward;
 
 /// <summary>
-/// Devices whose messages the broker refuses for now: the oldest record of each is tried again with back-off, the others
+/// Devices whose messages the broker refuses for now: the oldest record of each is tried again with back-off, the
+/// others
 /// wait behind it, on disk or in memory, while all other devices go on.
 /// </summary>
 internal sealed class DeviceLines(RecordBuffer buffer, TimeProvider time)
