@@ -47,8 +47,8 @@ def can_connect(port):
 class Broker:
     """A mosquitto that drops nothing, with a consumer that counts."""
 
-    def __init__(self, folder):
-        self.port = free_port()
+    def __init__(self, folder, port=None):
+        self.port = port or free_port()
         self.out = os.path.join(folder, f"consumed-{self.port}")
         path = os.path.join(folder, f"mosquitto-{self.port}.conf")
         with open(path, "w") as config:
@@ -88,6 +88,7 @@ class Gateway:
              "--set", f"listeners.0.endpoint=127.0.0.1:{self.port}", "--set", "listeners.0.maxConnections=20000",
              "--set", "listeners.0.maxConnectionsPerAddress=20000", "--set", "listeners.0.maxUnauthenticated=2000",
              "--set", "listeners.0.framesPerSecond=1000000", "--set", "log.level=warning",
+             "--set", f"buffer.directory={os.path.join(folder, f'buffer-{self.port}')}",
              *[part for setting in settings for part in ("--set", setting)]],
             env={**os.environ, "NOTIFY_SOCKET": path}, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
         while b"READY=1" not in notify.recv(4096):
@@ -188,6 +189,31 @@ def measure(binary, folder, quick):
     row("latency at 1 000 frames/s, p50 / p99", f"{result['p50Milliseconds']:.2f} / {result['p99Milliseconds']:.2f} ms", "p99 ≤ 5 ms")
     row("CPU of the gateway at 1 000 frames/s", f"{(gateway.cpu() - cpu) / result['sent'] * 1e6:.0f} µs/frame", "< 48 µs")
     gateway.stop()
+
+    # An outage: acknowledged from disk, then everything to a broker that is back.
+    for name, settings, goal in (("one message a frame", (), ""),
+                                 ("batches of 100", ("mqtt.batch.messages=100", "mqtt.batch.linger=5ms"), "≥ 50000/s")):
+        taken, replayed, peak = [], [], 0
+        for _ in range(repeats):
+            away = Broker(folder)
+            gateway = Gateway(binary, folder, away, "buffer.spillAfter=100ms", *settings)
+            simulate(binary, gateway, "--devices", "100", "--rate", "10", "--for", "1s", "--connect-rate", "1000")
+            away.stop()
+            time.sleep(1)
+            result = simulate(binary, gateway, "--devices", "100", "--rate", "0", "--for", f"{seconds}s", "--connect-rate", "1000")
+            taken.append(result["acknowledged"] / result["seconds"])
+            waiting = gateway.status()["buffer"]["records"]
+            back = Broker(folder, away.port)
+            await_true("the broker to be found", lambda: gateway.status()["broker"]["isConnected"], 60)
+            since, begun = time.monotonic(), gateway.status()["buffer"]["records"]
+            await_true("the backlog's end", lambda: gateway.status()["buffer"]["records"] == 0, 300)
+            replayed.append(begun / (time.monotonic() - since))
+            peak = max(peak, gateway.resident())
+            gateway.stop()
+            back.stop()
+        row(f"acknowledged from disk in an outage, {waiting} frames", f"{statistics.median(taken):.0f} frames/s")
+        row(f"replay from disk, {name}", f"{statistics.median(replayed):.0f} frames/s", goal)
+        row(f"resident after it, {name}", f"{peak:.1f} MiB")
 
     # One device floods as fast as it may; fifty quiet ones go on. The listener's own limit slows the flood.
     gateway = Gateway(binary, folder, broker, "listeners.0.framesPerSecond=200")
