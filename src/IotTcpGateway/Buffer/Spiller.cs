@@ -16,7 +16,7 @@ internal sealed partial class Spiller
     private static readonly TimeSpan TickMax = TimeSpan.FromMilliseconds(250);
     private static readonly TimeSpan RetryInterval = TimeSpan.FromSeconds(2);
     private static readonly TimeSpan TidyInterval = TimeSpan.FromSeconds(1);
-    private static readonly TimeSpan CursorInterval = TimeSpan.FromSeconds(5);
+    private static readonly TimeSpan CursorInterval = TimeSpan.FromSeconds(1);
     private static readonly TimeSpan WearInterval = TimeSpan.FromSeconds(5);
     private static readonly TimeSpan SlowSync = TimeSpan.FromSeconds(2);
 
