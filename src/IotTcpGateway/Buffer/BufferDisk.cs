@@ -55,6 +55,9 @@ internal sealed class BufferDisk : IDisposable
     /// <summary>Bytes of all lanes' files.</summary>
     public long Bytes => lanes.Sum(l => l?.Journal.DiskBytes ?? 0);
 
+    /// <summary>The same, zeros written ahead not counted.</summary>
+    public long UsedBytes => lanes.Sum(l => l?.Journal.UsedBytes ?? 0);
+
     public IEnumerable<LaneJournal> Journals => lanes.Append(Quarantine).OfType<LaneJournal>();
 
     private static string NameOf(int priority) => "lane-" + (char)('0' + priority);

@@ -331,7 +331,7 @@ internal sealed partial class Spiller
             DeviceBytesPerDay = deviceBytesPerDay,
             Quarantined = quarantine.Quarantined,
             Lost = Interlocked.Read(ref lostFrames),
-            SecondsUntilFull = forecast.SecondsUntilFull(bytes),
+            SecondsUntilFull = forecast.SecondsUntilFull(disk.UsedBytes),
             LastSyncMilliseconds = Math.Round(lanes.Max(l => l.LastCommit).TotalMilliseconds, 1),
         });
     }
