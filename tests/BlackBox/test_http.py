@@ -40,7 +40,7 @@ class Http(BlackBox):
         self.addCleanup(self.broker.end)
         self.running = self.gateway({
             "mqtt": {"brokers": [self.broker.url]}, "http": {"endpoint": "127.0.0.1:0"},
-            "buffer": {"memory": "128 KiB"}}).start()
+            "buffer": {"memory": "128 KiB", "disk": "0"}}).start()
         self.address = self.running.address()
         self.port = int(re.search(r"HTTP is answered at http://127\.0\.0\.1:(\d+)", self.running.log())[1])
 

@@ -30,6 +30,8 @@ class Kill(BlackBox):
     def start(self, broker_url, in_flight=256):
         self.running = self.gateway({
             "listeners": [LISTENER],
+            # From memory alone: an ACK means the broker's confirmation here. With a disk: test_disk_kill.
+            "buffer": {"disk": "0"},
             "mqtt": {"brokers": [broker_url], "ackTimeout": ACK_TIMEOUT, "inFlight": in_flight}})
         key = iotgw("device", "add", "ledger-1", "--config", self.running.file).stdout.strip()
         self.running.start().keep_port()

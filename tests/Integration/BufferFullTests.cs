@@ -30,6 +30,7 @@ public sealed class BufferFullTests
         await using RunningGateway gateway = RunningGateway.Start(ids, port, configuration =>
         {
             configuration.Buffer.Memory = 128 * 1024;
+            configuration.Buffer.Disk = 0;
             configuration.Buffer.WhenFull = policy;
         });
         await using var devices = new FieldDevices(gateway.Keys, gateway.Endpoint, Devices, Sample.LargeBody);
