@@ -224,6 +224,9 @@ internal sealed partial class Spiller
         }
 
         Become(worst, why);
+        // What was given up meanwhile is in memory alone.
+        if (worst == DiskState.Healthy)
+            IsLedgerSafe();
     }
 
     private void Retain()

@@ -11,6 +11,7 @@ internal sealed class Account(BufferOptions options, Trouble trouble)
     private readonly Dictionary<(string DeviceId, uint BootId), ModelBoot> boots = [];
     private readonly List<LaneEntry>[] lanes = [[], [], []];
     private readonly Dictionary<(ModelBoot Boot, bool IsBackfill), uint> highestDelivered = [];
+    private int refusedInLife = -1;
     private readonly string? traced = Environment.GetEnvironmentVariable("BUFFER_TRACE");
 
     /// <summary>Which start it is.</summary>
@@ -120,8 +121,10 @@ internal sealed class Account(BufferOptions options, Trouble trouble)
     public void HandedOut(ModelFrame frame)
     {
         Trace(frame, "handed out");
+        // What is dropped at its arrival may be on disk from before a crash.
+        bool isDroppedAtArrival = options.WhenFull == WhenFull.DropNewest && frame.DroppedInLife == Life;
         Require(
-            frame.SettledInLife != Life || frame.Takings > 1 || frame.IsDoubtful,
+            frame.SettledInLife != Life || frame.Takings > 1 || frame.IsDoubtful || isDroppedAtArrival,
             $"{frame} was taken again though it is settled in this life");
     }
 
@@ -160,6 +163,9 @@ internal sealed class Account(BufferOptions options, Trouble trouble)
             frame.DroppedInLife = Life;
         Settled(frame);
     }
+
+    /// <summary>The disk refuses everything: what is given up meanwhile is in the ledger in memory alone.</summary>
+    public void DiskRefuses() => refusedInLife = Life;
 
     /// <summary>An entry of the ledger as it is now.</summary>
     public void Entered(GapReport report, TimeSpan runTime)
@@ -208,7 +214,7 @@ internal sealed class Account(BufferOptions options, Trouble trouble)
                 Trace(frame, $"in a crash, safe is {known}");
                 frame.IsDoubtful |= frame.Sequence > known || options.Ack == AckPolicy.Memory;
                 frame.IsExcused |= options.Ack == AckPolicy.Memory && !frame.IsDelivered;
-                frame.IsExcused |= isDiskRefusing && frame.DroppedInLife == Life;
+                frame.IsExcused |= (isDiskRefusing || refusedInLife == Life) && frame.DroppedInLife == Life;
             }
         }
     }

@@ -178,6 +178,8 @@ internal sealed class ModelGateway : IDisposable
         isSpillerWoken = false;
         TimeSpan wait = spiller.Step();
         spillerDue = Elapsed + wait;
+        if (spiller.Status.State == DiskState.Failed)
+            account.DiskRefuses();
         foreach (GapReport report in Ledger.Latest)
             account.Entered(report, RunTime);
     }
