@@ -117,7 +117,7 @@ internal sealed class BufferDisk : IDisposable
             OpenError = LaneJournal.Open(disk, Sizes(options.Quarantine), settings, IgnoreFrame, out LaneJournal? opened);
             Quarantine = opened;
             if (opened is not null)
-                Note(QuarantineName, opened.Report);
+                Note(QuarantineName, opened);
         }
 
         return Quarantine;
@@ -152,7 +152,7 @@ internal sealed class BufferDisk : IDisposable
             out LaneJournal? opened);
         if (opened is null)
             return null;
-        Note(NameOf(priority), opened.Report);
+        Note(NameOf(priority), opened);
         Volatile.Write(ref lanes[priority - 1], opened);
         buffer.Attach(priority, opened, opened.OnDisk, opened.FramesOnDisk);
         return opened;
@@ -176,8 +176,11 @@ internal sealed class BufferDisk : IDisposable
         // What is in quarantine says nothing of what its device may forget.
     }
 
-    private void Note(string name, RecoveryReport report)
+    private void Note(string name, LaneJournal opened)
     {
+        RecoveryReport report = opened.Report;
+        if (opened.MissingTables > 0)
+            Damage.Add($"{name}: {opened.MissingTables} tables of channels missing, their frames go without names");
         if (report.IsClean)
             return;
         missing += report.MissingRecords;

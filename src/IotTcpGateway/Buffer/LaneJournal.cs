@@ -55,6 +55,9 @@ internal sealed class LaneJournal : ISpillTarget, IDisposable
     /// <summary>How many of these are frames.</summary>
     public long FramesOnDisk { get; private set; }
 
+    /// <summary>Tables that frames found at the start use and that were lost by damage.</summary>
+    public int MissingTables { get; private set; }
+
     /// <summary>What was found at the start.</summary>
     public RecoveryReport Report { get; private set; } = null!;
 
@@ -177,6 +180,7 @@ internal sealed class LaneJournal : ISpillTarget, IDisposable
         segmentsSeen = opened.Counters.SegmentsBegun;
         secondsBefore = Math.Max(marks.LastSeconds - settings.RunTime.Seconds, 0);
         SettleNamelessDoubtful();
+        MissingTables = tables.Due.Count(number => tables.Find(number).Channels.Count == 0);
         if (FramesOnDisk > 0)
             OnDisk = new IdRange(firstOnDisk, opened.LastId);
         // Tables and marks alone are nobody's backlog.
