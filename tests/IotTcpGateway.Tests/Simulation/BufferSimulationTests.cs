@@ -7,6 +7,9 @@ namespace IotTcpGateway.Tests.Simulation;
 /// BUFFER_SEEDS sets how many seeds, BUFFER_SEED the first one; with BUFFER_SEED alone it is the only one.
 /// BUFFER_STOPS=1 stops at the first that fails. BUFFER_TRACE, a frame as "device-0/1/17", prints what comes of it.
 /// </summary>
+// By itself: it takes a core for as long as it runs, and others wait for real sockets.
+[CollectionDefinition(nameof(BufferSimulationTests), DisableParallelization = true)]
+[Collection(nameof(BufferSimulationTests))]
 public sealed class BufferSimulationTests
 {
     private const int SeedsUnlessTold = 300;
