@@ -16,6 +16,8 @@ internal sealed class DemoWorld : IAsyncDisposable
     private const int DeviceCount = 25;
     private const double FramesPerSecond = 4;
 
+    private static readonly TimeSpan DrainStep = TimeSpan.FromMilliseconds(50);
+
     private readonly Consumer consumer = new();
     private readonly EmbeddedBroker broker;
     private readonly DirectoryInfo directory = Directory.CreateTempSubdirectory("iotgw-demo-");
@@ -97,13 +99,26 @@ internal sealed class DemoWorld : IAsyncDisposable
         }
     }
 
-    /// <summary>Brings the broker back and waits until every frame is acknowledged; false if the limit comes first.</summary>
+    /// <summary>
+    /// Brings the broker back and waits until every frame is acknowledged, and, because it may have been from disk, until
+    /// the broker has it; false if the limit comes first.
+    /// </summary>
     public async Task<bool> SettleAsync(TimeSpan limit, CancellationToken stopping)
     {
         await changing.ConfigureAwait(false);
         if (!broker.IsThere)
             await broker.StartAsync().ConfigureAwait(false);
-        return await fleet!.FlushAsync(limit, stopping).ConfigureAwait(false);
+        long since = TimeProvider.System.GetTimestamp();
+        if (!await fleet!.FlushAsync(limit, stopping).ConfigureAwait(false))
+            return false;
+        while (gateway.Status().Buffer.Records > 0)
+        {
+            if (stopping.IsCancellationRequested || TimeProvider.System.GetElapsedTime(since) > limit)
+                return false;
+            await Task.Delay(DrainStep, CancellationToken.None).ConfigureAwait(false);
+        }
+
+        return true;
     }
 
     /// <inheritdoc/>
