@@ -5,6 +5,7 @@ namespace IotTcpGateway.Buffer;
 /// </summary>
 internal sealed class AgeMarks
 {
+    // Even, so that the newest of one too many stays when every second one goes.
     private const int CountMax = 4096;
 
     private readonly List<(long Id, long Seconds)> marks = [];
@@ -16,8 +17,11 @@ internal sealed class AgeMarks
     {
         marks.Add((id, seconds));
         // Every second one is enough: what is older than told is kept a little longer.
-        if (marks.Count > CountMax)
-            marks.RemoveAll(m => m != marks[^1] && marks.IndexOf(m) % 2 == 1);
+        if (marks.Count <= CountMax)
+            return;
+        for (int i = 0; (2 * i) < marks.Count; i++)
+            marks[i] = marks[2 * i];
+        marks.RemoveRange((marks.Count + 1) / 2, marks.Count / 2);
     }
 
     /// <summary>Every id below the answer was given no later than at this run time; 0 if none is known to be.</summary>

@@ -4,8 +4,7 @@ namespace IotTcpGateway.Buffer;
 
 /// <summary>
 /// Records on disk that are passed over while the broker refuses their devices: a range of ids for each device,
-/// whatever
-/// their number. Not safe for several threads.
+/// whatever their number. Not safe for several threads.
 /// </summary>
 internal sealed class AsideRecords
 {

@@ -4,8 +4,7 @@ namespace IotTcpGateway.Buffer;
 
 /// <summary>
 /// Everything that the buffer has on disk: a journal for each lane, made when it is first needed, the quarantine, and
-/// the
-/// custody file. For the spilling thread, but for <see cref="Find"/>.
+/// the custody file. For the spilling thread, but for <see cref="Find"/>.
 /// </summary>
 internal sealed class BufferDisk : IDisposable
 {

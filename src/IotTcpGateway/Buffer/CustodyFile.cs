@@ -11,9 +11,8 @@ internal readonly record struct CustodyEntry(string DeviceId, uint BootId, int P
 
 /// <summary>
 /// What an orderly stop leaves for the next start: what was safe of every boot, and how long the gateway had run. It
-/// may
-/// be old and is never wrong, because what was safe stays safe. Layout: 8 bytes magic, varint seconds, per boot u8 n +
-/// n B device id, u32 boot id, u8 priority, varint safe sequence, and CRC-32C of all before it.
+/// may be old and is never wrong, because what was safe stays safe. Layout: 8 bytes magic, varint seconds, per boot
+/// u8 n + n B device id, u32 boot id, u8 priority, varint safe sequence, and CRC-32C of all before it.
 /// </summary>
 internal static class CustodyFile
 {

@@ -6,6 +6,9 @@ namespace IotTcpGateway.Buffer;
 /// </summary>
 internal sealed class DamageWitness(DropLedger ledger)
 {
+    // A device may begin any number of boots; beyond this the oldest ones' holes are counted, and not told whose they are.
+    private const int BootsMax = 16_384;
+
     private readonly Dictionary<(string DeviceId, uint BootId), (uint Sequence, long Hole)> last = [];
     private long holes;
     private long missing;
@@ -20,12 +23,15 @@ internal sealed class DamageWitness(DropLedger ledger)
     /// <summary>A frame was read.</summary>
     public void Seen(string deviceId, uint bootId, uint sequence)
     {
-        if (last.TryGetValue((deviceId, bootId), out (uint Sequence, long Hole) before) && before.Hole < holes)
+        bool isKnown = last.TryGetValue((deviceId, bootId), out (uint Sequence, long Hole) before);
+        if (isKnown && before.Hole < holes)
         {
             for (uint lost = before.Sequence + 1; lost < sequence && missing > 0; lost++, missing--)
                 ledger.Add(deviceId, bootId, lost, DropReason.Damaged);
         }
 
+        if (!isKnown && last.Count >= BootsMax)
+            last.Clear();
         last[(deviceId, bootId)] = (sequence, holes);
     }
 

@@ -44,8 +44,7 @@ internal sealed class DeviceStream
 
     /// <summary>
     /// The first frame given up of which neither its device nor the ledger on disk knows; 0 for none. Nothing from it
-    /// on
-    /// is called safe.
+    /// on is called safe.
     /// </summary>
     internal uint HeldFrom { get; set; }
 

@@ -7,13 +7,12 @@ namespace IotTcpGateway.Buffer;
 internal sealed class JournalTables(long bytesMax)
 {
     private readonly Lock gate = new();
-    private readonly Dictionary<uint, ChannelTable> byNumber = [];
+    private readonly SpilledTables tables = new(bytesMax);
     private readonly Dictionary<ChannelTable, uint> numbers = new(ChannelTable.ByContent);
     private readonly HashSet<uint> written = [];
     private readonly HashSet<uint> usedInCommit = [];
     private readonly HashSet<uint> due = [];
     private uint highest;
-    private long bytes;
 
     /// <summary>Tables that are to be written again before a segment may go.</summary>
     public IReadOnlyCollection<uint> Due => due;
@@ -26,7 +25,9 @@ internal sealed class JournalTables(long bytesMax)
         if (numbers.TryGetValue(table, out uint number))
             return number;
         number = ++highest;
-        Keep(number, table);
+        lock (gate)
+            tables.Add(number, table);
+        Remember(number);
         return number;
     }
 
@@ -34,24 +35,17 @@ internal sealed class JournalTables(long bytesMax)
     public ChannelTable Find(uint number)
     {
         lock (gate)
-            return byNumber.GetValueOrDefault(number, ChannelTable.Empty);
+            return tables.Find(number);
     }
 
     /// <summary>An entry that was found on disk.</summary>
-    public void Learn(uint number, IReadOnlyList<Channel> channels)
+    public void Learn(uint number, List<Channel> channels)
     {
         highest = Math.Max(highest, number);
-        ChannelTable known = Find(number);
-        ChannelTable table = known.With(channels);
-        if (table.Channels.Count == known.Channels.Count)
-            return;
-        if (known.Channels.Count > 0)
-        {
-            numbers.Remove(known);
-            bytes -= known.ApproximateBytes;
-        }
-
-        Keep(number, table);
+        numbers.Remove(Find(number));
+        lock (gate)
+            tables.Add(number, channels);
+        Remember(number);
     }
 
     /// <summary>
@@ -102,22 +96,18 @@ internal sealed class JournalTables(long bytesMax)
     public void Clear()
     {
         lock (gate)
-            byNumber.Clear();
+            tables.Clear();
         numbers.Clear();
         written.Clear();
         usedInCommit.Clear();
         due.Clear();
-        bytes = 0;
     }
 
     // Beyond the bound the channels of such frames are called by their numbers, which is better than no start.
-    private void Keep(uint number, ChannelTable table)
+    private void Remember(uint number)
     {
-        if (bytes + table.ApproximateBytes > bytesMax)
-            return;
-        bytes += table.ApproximateBytes;
-        numbers[table] = number;
-        lock (gate)
-            byNumber[number] = table;
+        ChannelTable table = Find(number);
+        if (table.Channels.Count > 0)
+            numbers[table] = number;
     }
 }

@@ -4,8 +4,7 @@ namespace IotTcpGateway.Buffer;
 
 /// <summary>
 /// The records of one priority: a chain of chunks in order of arrival, some in memory and some on disk, and how far
-/// they
-/// were taken and spilled. Not safe for several threads: the buffer locks.
+/// they were taken and spilled. Not safe for several threads: the buffer locks.
 /// </summary>
 internal sealed class Lane(int priority)
 {

@@ -6,8 +6,7 @@ namespace IotTcpGateway.Buffer;
 
 /// <summary>
 /// What goes from a lane's disk: what is settled, what is too old, and the oldest when there is no room. For the
-/// spilling
-/// thread.
+/// spilling thread.
 /// </summary>
 internal sealed class LaneRetention(int priority, RecordBuffer buffer, BufferDisk disk, DropLedger ledger)
 {
@@ -15,8 +14,7 @@ internal sealed class LaneRetention(int priority, RecordBuffer buffer, BufferDis
     private DropReason reason;
     private bool isBegun;
     private int failures;
-    private long confirmedAtCursor = -1;
-    private long confirmedAtTrim;
+    private long confirmedAtTidying = -1;
 
     /// <summary>Whether records are being given up.</summary>
     public bool IsGivingUp => doomedThrough > 0;
@@ -72,8 +70,7 @@ internal sealed class LaneRetention(int priority, RecordBuffer buffer, BufferDis
 
     /// <summary>Makes durable what the broker has confirmed, and frees its room.</summary>
     /// <param name="isLast">Whether the gateway ends.</param>
-    /// <param name="isCursorDue">Whether it is time for the cursor; it is written anyway when nothing is left.</param>
-    public void Tidy(bool isLast, bool isCursorDue = true)
+    public void Tidy(bool isLast = false)
     {
         if (disk.Find(priority) is not { } lane)
             return;
@@ -83,16 +80,13 @@ internal sealed class LaneRetention(int priority, RecordBuffer buffer, BufferDis
             lane.MarkTime(isAtOnce: isLast);
         // Not by the buffer's count alone: what was just synced it may not know yet.
         bool isEmpty = fill.Synced == 0 && confirmed >= lane.Journal.LastId;
-        if (confirmed != confirmedAtCursor && confirmed > 0 && (isCursorDue || isEmpty)
-            && lane.Journal.CommitCursor().IsNone)
-        {
-            confirmedAtCursor = confirmed;
-        }
-
         if (isEmpty)
             lane.ForgetTables();
-        if (confirmed != confirmedAtTrim && lane.Trim().IsNone)
-            confirmedAtTrim = confirmed;
+        if (confirmed != confirmedAtTidying && confirmed > 0
+            && lane.Journal.CommitCursor().IsNone && lane.Trim().IsNone)
+        {
+            confirmedAtTidying = confirmed;
+        }
     }
 
     private bool Begin(long throughId, DropReason why)

@@ -15,11 +15,11 @@ internal sealed class QuarantineFeed(RecordBuffer buffer, BufferDisk disk)
 
     public void Step()
     {
-        while (buffer.TryPeekRefused(out BufferedRecord record, out string reason))
+        while (buffer.HasRefused)
         {
             long id = 0;
             AppendResult result = disk.OpenQuarantine() is { } quarantine
-                ? TryAppend(quarantine, record, reason, out id)
+                ? Append(quarantine, out id)
                 : AppendResult.Failed;
             RecordHandle handle = buffer.TakeRefused();
             if (result == AppendResult.Appended)
@@ -32,13 +32,13 @@ internal sealed class QuarantineFeed(RecordBuffer buffer, BufferDisk disk)
             Commit(disk.Quarantine!);
     }
 
-    private AppendResult TryAppend(LaneJournal quarantine, in BufferedRecord record, string reason, out long id)
+    private AppendResult Append(LaneJournal quarantine, out long id)
     {
-        AppendResult result = quarantine.TryAppend(record, reason, out id);
+        AppendResult result = buffer.AppendRefused(quarantine, out id);
         if (result == AppendResult.CommitFirst)
         {
             Commit(quarantine);
-            result = quarantine.TryAppend(record, reason, out id);
+            result = buffer.AppendRefused(quarantine, out id);
         }
 
         // The newest are what somebody will look at.
@@ -48,7 +48,7 @@ internal sealed class QuarantineFeed(RecordBuffer buffer, BufferDisk disk)
         if (result is AppendResult.Full or AppendResult.Failed)
         {
             quarantine.Commit();
-            result = quarantine.TryAppend(record, reason, out id);
+            result = buffer.AppendRefused(quarantine, out id);
         }
 
         return result;

@@ -99,14 +99,14 @@ internal sealed partial class RecordBuffer : IDisposable
     }
 
     /// <summary>What is safe of every boot that is remembered.</summary>
-    public List<(string DeviceId, uint BootId, int Priority, uint SafeSequence)> Custody()
+    public List<CustodyEntry> Custody()
     {
         lock (gate)
         {
             return
             [
                 .. streamsByKey.Values.Where(s => !s.IsForgotten && s.SafeSequence > 0)
-                    .Select(s => (s.DeviceId, s.BootId, s.Priority, s.SafeSequence)),
+                    .Select(s => new CustodyEntry(s.DeviceId, s.BootId, s.Priority, s.SafeSequence)),
             ];
         }
     }
@@ -218,7 +218,7 @@ internal sealed partial class RecordBuffer : IDisposable
         return result;
     }
 
-    /// <summary>The broker has confirmed every message of the record.</summary>
+    /// <summary>The broker has confirmed every message of the record. For the taker.</summary>
     public void Confirm(RecordHandle handle) => Settle(handle, drop: null, isTold: true);
 
     /// <summary>The record is given up; counted, and answered with NACK if it was not acknowledged.</summary>
@@ -317,7 +317,9 @@ internal sealed partial class RecordBuffer : IDisposable
                 throw new UnreachableException($"record {handle.Value} was settled before");
             seconds = (header.Flags & RecordFlags.Synced) == 0 ? SecondsSince(header) : -1;
             owner = SettleNeedsLock(chunk, ref header, drop, isTold);
-            ShrinkIfDueNeedsLock();
+            // Others settle what is dropped; spans move on the taker's thread alone.
+            if (drop is null)
+                ShrinkIfDueNeedsLock();
             reopened = ReopenNeedsLock();
             // Drop-oldest needs a chunk without a record in flight; the others wait for the low mark.
             bool isWorthATry = options.WhenFull == WhenFull.DropOldest ? chunk.InFlight == 0 : !isClosed;

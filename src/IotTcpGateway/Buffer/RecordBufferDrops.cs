@@ -57,11 +57,10 @@ internal sealed partial class RecordBuffer
 
         if (!IsLedgerOnDisk || options.Ack == AckPolicy.Memory)
             return;
-        if (stream.HeldFrom == 0)
-            stream.HeldFrom = sequence;
-        stream.HeldFrom = Math.Min(stream.HeldFrom, sequence);
-        if (!held.Contains(stream))
-            held.Add(stream);
+        bool isListed = stream is { HeldFrom: not 0, IsHeldTaken: false };
+        stream.HeldFrom = stream.HeldFrom == 0 ? sequence : Math.Min(stream.HeldFrom, sequence);
         stream.IsHeldTaken = false;
+        if (!isListed)
+            held.Add(stream);
     }
 }

@@ -15,8 +15,7 @@ internal sealed partial class RecordBuffer
 
     /// <summary>
     /// Begins a page of a lane: the oldest records that are on disk alone, to be handed over by <see cref="PageIn"/>
-    /// and
-    /// <see cref="PassOver"/> in order of their ids, until <see cref="EndPage"/>.
+    /// and <see cref="PassOver"/> in order of their ids, until <see cref="EndPage"/>.
     /// </summary>
     /// <param name="priority">The lane.</param>
     /// <param name="ids">What to read; some of it may be settled.</param>
@@ -123,8 +122,7 @@ internal sealed partial class RecordBuffer
 
     /// <summary>
     /// Begins to give up a lane's records up to an id; what is in flight is spared until its fate is known. False
-    /// while a
-    /// page is being read.
+    /// while a page is being read.
     /// </summary>
     public bool TryDoom(int priority, long throughId)
     {

@@ -178,22 +178,30 @@ internal sealed partial class RecordBuffer
             Drop(handle, DropReason.Refused);
     }
 
-    /// <summary>The next record that is to go to quarantine; it stays where it is until it is settled.</summary>
-    public bool TryPeekRefused(out BufferedRecord record, out string reason)
+    /// <summary>Whether a record is to go to quarantine.</summary>
+    public bool HasRefused
     {
-        lock (gate)
+        get
         {
-            record = default;
-            reason = "";
-            if (!toQuarantine.TryPeek(out (RecordHandle Handle, string Reason) next))
-                return false;
-            record = ViewNeedsLock(ChunkOf(next.Handle.Value), OffsetOf(next.Handle.Value));
-            reason = next.Reason;
-            return true;
+            lock (gate)
+                return toQuarantine.Count > 0;
         }
     }
 
-    /// <summary>It was handed to the quarantine.</summary>
+    /// <summary>
+    /// Appends the next refused record, under the lock, because it may move otherwise; it stays until it is settled.
+    /// </summary>
+    public AppendResult AppendRefused(LaneJournal quarantine, out long id)
+    {
+        lock (gate)
+        {
+            (RecordHandle handle, string reason) = toQuarantine.Peek();
+            return quarantine.TryAppend(
+                ViewNeedsLock(ChunkOf(handle.Value), OffsetOf(handle.Value)), reason, out id);
+        }
+    }
+
+    /// <summary>It was handed to the quarantine, or will not be.</summary>
     public RecordHandle TakeRefused()
     {
         lock (gate)

@@ -2,8 +2,7 @@ namespace IotTcpGateway.Buffer;
 
 /// <summary>
 /// How long the gateway has run, summed over its starts, in seconds: the clock by which frames grow old. It knows
-/// nothing
-/// of the time in which the gateway is off, and never jumps. Safe for several threads.
+/// nothing of the time in which the gateway is off, and never jumps. Safe for several threads.
 /// </summary>
 internal sealed class RunTime(TimeProvider time)
 {

@@ -6,8 +6,7 @@ namespace IotTcpGateway.Buffer;
 
 /// <summary>
 /// Channels of a table, or a part of them: a large one takes several entries. Layout: u8 kind, varint number of the
-/// table,
-/// then per channel u16 number, u8 type, u8 n + n B name, u8 m + m B unit to the end.
+/// table, then per channel u16 number, u8 type, u8 n + n B name, u8 m + m B unit to the end.
 /// </summary>
 internal static class SpilledTable
 {

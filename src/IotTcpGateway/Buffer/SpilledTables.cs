@@ -35,13 +35,19 @@ internal sealed class SpilledTables
     /// <summary>The table of a frame; an empty one when it has none, or it is not to be found.</summary>
     public ChannelTable Find(uint number) => byNumber.GetValueOrDefault(number, ChannelTable.Empty);
 
-    private void Add(uint number, List<Channel> channels)
+    /// <summary>Takes channels of a table, which may be a part of them.</summary>
+    public void Add(uint number, List<Channel> channels)
     {
         ChannelTable known = Find(number);
         // Every segment has it again.
-        if (byNumber.ContainsKey(number) && channels.TrueForAll(c => c == known.Find(c.Number)))
-            return;
-        ChannelTable table = known.With(channels);
+        if (!byNumber.ContainsKey(number) || !channels.TrueForAll(c => c == known.Find(c.Number)))
+            Add(number, known.With(channels));
+    }
+
+    /// <summary>Takes a table as it is.</summary>
+    public void Add(uint number, ChannelTable table)
+    {
+        ChannelTable known = Find(number);
         long more = table.ApproximateBytes - (byNumber.ContainsKey(number) ? known.ApproximateBytes : 0);
         if (bytes + more > bytesMax)
         {
@@ -51,5 +57,12 @@ internal sealed class SpilledTables
 
         bytes += more;
         byNumber[number] = table;
+    }
+
+    /// <summary>Nobody needs them any more.</summary>
+    public void Clear()
+    {
+        byNumber.Clear();
+        bytes = 0;
     }
 }

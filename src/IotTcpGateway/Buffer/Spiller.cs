@@ -16,7 +16,6 @@ internal sealed partial class Spiller
     private static readonly TimeSpan TickMax = TimeSpan.FromMilliseconds(250);
     private static readonly TimeSpan RetryInterval = TimeSpan.FromSeconds(2);
     private static readonly TimeSpan TidyInterval = TimeSpan.FromSeconds(1);
-    private static readonly TimeSpan CursorInterval = TimeSpan.FromSeconds(1);
     private static readonly TimeSpan WearInterval = TimeSpan.FromSeconds(5);
     private static readonly TimeSpan SlowSync = TimeSpan.FromSeconds(2);
 
@@ -41,7 +40,6 @@ internal sealed partial class Spiller
     private long lostFrames;
     private long triedAt;
     private long tidiedAt;
-    private long cursorAt;
     private long expiredAt;
     private string troubleTold = "";
     private long wearAt;
@@ -72,7 +70,7 @@ internal sealed partial class Spiller
         tick = TimeSpan.FromTicks(Math.Clamp(options.SpillAfter.Ticks / 4, TickMin.Ticks, TickMax.Ticks));
         expiryInterval = TimeSpan.FromSeconds(Math.Clamp(options.MaxAge.TotalSeconds / 20, 1, 10));
         status = new DiskStatus { State = DiskState.Healthy, BytesMax = options.Disk };
-        triedAt = tidiedAt = cursorAt = expiredAt = time.GetTimestamp();
+        triedAt = tidiedAt = expiredAt = time.GetTimestamp();
         buffer.DiskBytes = () => Status.Bytes;
         meter.CreateObservableGauge("iotgw_buffer_disk_state", StateNow, null, "1 for the state that the disk is in.");
         meter.CreateObservableCounter(
@@ -162,11 +160,7 @@ internal sealed partial class Spiller
         }
 
         ledger.Tidy();
-        List<CustodyEntry> custody =
-        [
-            .. buffer.Custody().Select(c => new CustodyEntry(c.DeviceId, c.BootId, c.Priority, c.SafeSequence)),
-        ];
-        DiskError failed = disk.WriteCustody(custody);
+        DiskError failed = disk.WriteCustody(buffer.Custody());
         if (!failed.IsNone)
             LogNoCustody(logger, failed.ToString());
     }
@@ -214,6 +208,9 @@ internal sealed partial class Spiller
     {
         if (state == DiskState.Healthy || !IsDue(ref triedAt, RetryInterval))
             return;
+        // What was given up meanwhile is in memory alone; to ask a lane is a commit, which may be a proof.
+        if (!IsLedgerSafe())
+            return;
         DiskState worst = DiskState.Healthy;
         DiskError why = DiskError.None;
         foreach (LaneSpiller lane in lanes)
@@ -224,9 +221,6 @@ internal sealed partial class Spiller
         }
 
         Become(worst, why);
-        // What was given up meanwhile is in memory alone.
-        if (worst == DiskState.Healthy)
-            IsLedgerSafe();
     }
 
     private void Retain()
@@ -249,9 +243,8 @@ internal sealed partial class Spiller
         if (!IsLedgerSafe())
             return;
         ledger.Tidy();
-        bool isCursorDue = IsDue(ref cursorAt, CursorInterval);
         foreach (LaneRetention retention in retentions)
-            retention.Tidy(isLast: false, isCursorDue);
+            retention.Tidy();
     }
 
     private void DropExpiredInMemory() => buffer.DropExpired(
@@ -260,14 +253,15 @@ internal sealed partial class Spiller
     private void ReleaseHeld()
     {
         List<DeviceStream> held = buffer.TakeHeld();
+        if (held.Count == 0)
+            return;
         // With a disk that fails, the ledger is in memory: better than devices that wait for ever.
-        if (held.Count > 0 && (IsLedgerSafe() || state == DiskState.Failed))
-            buffer.ReleaseHeld(held);
+        IsLedgerSafe();
+        buffer.ReleaseHeld(held);
     }
 
     // What was given up is told on disk before anything on disk says that it is settled. If the ledger has no room,
-    // room
-    // is what is needed.
+    // room is what is needed.
     private bool IsLedgerSafe()
     {
         DiskError failed = ledger.Entries > 0 ? OpenLedger() : DiskError.None;
@@ -367,15 +361,15 @@ internal sealed partial class Spiller
     [LoggerMessage(1305, LogLevel.Warning, "the disk took {Seconds:0.0} s for a sync: acknowledgements wait for it")]
     private static partial void LogSlow(ILogger logger, double seconds);
 
-    [LoggerMessage(1308, LogLevel.Error,
-        "the backlog cannot be read from the buffer's disk ({Why}): it is tried again every two seconds; look at the card")]
-    private static partial void LogUnreadable(ILogger logger, string why);
+    [LoggerMessage(1306, LogLevel.Warning,
+        "what is safe of each device could not be left for the next start ({Why}): devices may send again what is delivered")]
+    private static partial void LogNoCustody(ILogger logger, string why);
 
     [LoggerMessage(1307, LogLevel.Error,
         "{Frames} frames of priority {Priority} could not be read back from the buffer's disk: they are lost")]
     private static partial void LogLost(ILogger logger, long frames, int priority);
 
-    [LoggerMessage(1306, LogLevel.Warning,
-        "what is safe of each device could not be left for the next start ({Why}): devices may send again what is delivered")]
-    private static partial void LogNoCustody(ILogger logger, string why);
+    [LoggerMessage(1308, LogLevel.Error,
+        "the backlog cannot be read from the buffer's disk ({Why}): it is tried again every two seconds; look at the card")]
+    private static partial void LogUnreadable(ILogger logger, string why);
 }

@@ -4,8 +4,7 @@ namespace IotTcpGateway.Forward;
 
 /// <summary>
 /// Devices whose messages the broker refuses for now: the oldest record of each is tried again with back-off, the
-/// others
-/// wait behind it, on disk or in memory, while all other devices go on.
+/// others wait behind it, on disk or in memory, while all other devices go on.
 /// </summary>
 internal sealed class DeviceLines(RecordBuffer buffer, TimeProvider time)
 {
