@@ -8,6 +8,7 @@ using IotTcpGateway.Forward;
 using IotTcpGateway.Health;
 using IotTcpGateway.Ingest;
 using IotTcpGateway.Keys;
+using IotTcpGateway.Protocol;
 using IotTcpGateway.Time;
 
 using Microsoft.Extensions.Logging;
@@ -65,8 +66,8 @@ internal sealed partial class Gateway : IAsyncDisposable
             ledger: ledger, drainRate: configuration.Buffer.DrainRate, disk: () => Disk);
         ingest = new IngestService(
             configuration.Devices, buffer, board, commands, clock, time, meter, keys.Find, logger);
-        keys.Changed += changed => ingest.ChangeKeys(keys.Find, id => !changed.Contains(id));
-        Health = new GatewayHealth(metrics, Status, () => ingest.IsTurningOver && forwarder.IsTurningOver);
+        keys.Changed += ingest.KnownChanged;
+        Health = new GatewayHealth(metrics, Status, Devices, () => ingest.IsTurningOver && forwarder.IsTurningOver);
     }
 
     public GatewayHealth Health { get; }
@@ -175,6 +176,19 @@ internal sealed partial class Gateway : IAsyncDisposable
             ResidentMebibytes = Math.Round(Environment.WorkingSet / 1048576.0, 1),
         };
     }
+
+    private DevicesReport Devices() => new(
+        [.. ingest.SeenDevices().Select(d => new SeenDevice(
+            d.DeviceId, d.IsOnline, Word(d.Mode), d.Address, Escape(d.Firmware), SecondsSince(d.LastAt)))],
+        [.. ingest.PendingDevices().Select(d => new WaitingDevice(
+            d.DeviceId, Word(d.Mode), d.Address.ToString(), Escape(d.Firmware), d.Times, SecondsSince(d.LastAt)))]);
+
+    private double SecondsSince(long timestamp) => Math.Round(time.GetElapsedTime(timestamp).TotalSeconds, 1);
+
+    private static string Word(AuthenticationMode mode) => mode.ToString().ToLowerInvariant();
+
+    // TODO-ESCAPE
+    private static string Escape(string text) => text;
 
     /// <inheritdoc/>
     public ValueTask DisposeAsync()

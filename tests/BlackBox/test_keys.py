@@ -1,5 +1,6 @@
 """Device keys: the verbs on the file, and a running gateway that follows the file."""
 import os
+import re
 import subprocess
 import unittest
 
@@ -69,13 +70,47 @@ class KeyFile(BlackBox):
         self.assertRegex(second.stdout, r"\A[0-9a-f]{64}\n\Z")
         self.assertNotEqual(second.stdout, first)
 
-    def test_revoke_takes_it_from_the_list(self):
-        self.device("add", "pump-7")
+    def test_revoke_takes_the_key_and_keeps_the_id(self):
+        key = self.device("add", "pump-7").stdout.strip()
         self.device("add", "pump-8")
         self.assertEqual(self.device("revoke", "pump-7").returncode, 0)
+        self.assertRegex(self.device("list").stdout, r"pump-7 +REVOKED")
+        self.assertNotIn(key, self.file.read_text())
+        self.assert_fails("rotate", "pump-7", hint="iotgw device add pump-7")
+        self.assertRegex(self.device("add", "pump-7").stdout, r"\A[0-9a-f]{64}\n\Z")
+        self.assertNotIn("REVOKED", self.device("list").stdout)
+        self.assertEqual(self.device("revoke", "pump-7", "--forget").returncode, 0)
         shown = self.device("list").stdout
         self.assertNotIn("pump-7", shown)
         self.assertIn("pump-8", shown)
+
+    def test_permissions_are_set_changed_and_shown(self):
+        self.device("add", "pump-7", "--channels", "pump/#,door", "--priority", "3")
+        self.assertIn("(channels pump/# door, priority 3)", self.device("list").stdout)
+        done = self.device("permit", "pump-7", "--channels", "any", "--commands", "", "--rate", "5")
+        self.assertEqual(done.stdout, "device pump-7: commands none, 5 frames/s, priority 3\n", done)
+        self.assertEqual(self.device("permit", "pump-7", "--priority", "any", "--rate", "any", "--commands", "any").stdout,
+                         "device pump-7: no limits of its own\n")
+
+    def test_wrong_permissions_are_told(self):
+        for arguments, hint in ((("--channels", "pump/#/x"), "is no pattern"), (("--priority", "4"), "1 to 3"),
+                                (("--rate", "0"), "1 to 1000000"), (("--authentication", "magic"), "magic")):
+            done = self.device("add", "pump-7", *arguments)
+            self.assertEqual(done.returncode, 2, done)
+            self.assert_one_line(done.stderr)
+            self.assertIn(hint, done.stderr)
+        self.assertFalse(self.file.exists())
+
+    def test_device_without_a_key(self):
+        self.assertEqual(self.device("add", "gate-2", "--authentication", "certificate").stdout,
+                         "device gate-2 is let in by certificate\n")
+        self.assertRegex(self.device("list").stdout, r"gate-2 +certificate since")
+        self.assert_fails("rotate", "gate-2", hint="without a key")
+
+    def test_file_that_others_may_write_is_not_believed(self):
+        self.device("add", "pump-7")
+        self.file.chmod(0o620)
+        self.assert_fails("list", hint="can be written by others")
 
     def test_unknown_device_is_told(self):
         self.assert_fails("revoke", "pump-9", hint="iotgw device list")
@@ -84,6 +119,7 @@ class KeyFile(BlackBox):
     def test_list_without_a_file_is_empty(self):
         done = self.device("list")
         self.assertEqual((done.returncode, done.stdout), (0, ""))
+        self.assertIn("no gateway answers", done.stderr)
 
     def test_damaged_file_is_told_and_not_written_over(self):
         key = self.device("add", "pump-7").stdout.strip()
@@ -113,10 +149,10 @@ class RunningGateway(BlackBox):
         self.running = self.gateway({"devices": {"file": "devices.json"}}).start()
         self.address = self.running.address()
 
-    def device(self, verb, name):
+    def device(self, verb, name, *arguments):
         """Runs the verb, and waits until the gateway says that it has read the file again."""
         before = self.running.log().count("device keys read")
-        done = iotgw("device", verb, name, "--config", self.running.file)
+        done = iotgw("device", verb, name, *arguments, "--config", self.running.file)
         self.assertEqual(done.returncode, 0, done)
         wait_for(lambda: self.running.log().count("device keys read") > before, "the gateway to take the change",
                  TAKEN_WITHIN_SECONDS)
@@ -155,10 +191,23 @@ class RunningGateway(BlackBox):
         other.send(10, 5)
         self.assertEqual(other.receive()[:2], (11, 5), "the other device's session goes on")
 
-    def test_rotated_key_ends_the_old_session(self):
+    def test_rotated_key_works_beside_the_old_one_until_that_is_ended(self):
         key = self.device("add", "pump-7")
         link = self.enter("pump-7", key)
         fresh = self.device("rotate", "pump-7")
+        link.send(10, 5)
+        self.assertEqual(link.receive()[:2], (11, 5), "the session goes on")
+        self.enter("pump-7", fresh)
+        other = self.enter("pump-7", key)
+        self.device("rotate", "pump-7", "--finish")
+        self.assertTrue(other.closed())
+        self.assert_refused("pump-7", key)
+        self.enter("pump-7", fresh)
+
+    def test_rotated_key_without_overlap_ends_the_old_session(self):
+        key = self.device("add", "pump-7")
+        link = self.enter("pump-7", key)
+        fresh = self.device("rotate", "pump-7", "--overlap", "0s")
         self.assertTrue(link.closed())
         self.assert_refused("pump-7", key)
         self.enter("pump-7", fresh)
@@ -188,7 +237,19 @@ class RunningGateway(BlackBox):
         file = self.folder / "devices.json"
         file.chmod(0o644)
         os.utime(file)
-        self.running.wait_log("can be read or written by others")
+        self.running.wait_log("can be read by others")
+
+    def test_list_shows_who_is_there(self):
+        key = self.device("add", "pump-7")
+        link = self.enter("pump-7", key)
+        self.enter("guest", None)
+        shown = iotgw("device", "list", "--config", self.running.file, "--socket", self.running.socket)
+        self.assertEqual((shown.returncode, shown.stderr), (0, ""), shown)
+        self.assertRegex(shown.stdout, r"pump-7 +hmac since \d{4}-\d\d-\d\d +online by hmac from 127\.0\.0\.1")
+        self.assertRegex(shown.stdout, r"guest +not in the file +online by none from 127\.0\.0\.1")
+        link.socket.close()
+        wait_for(lambda: re.search(r"pump-7 .* seen \d+ s ago", iotgw(
+            "device", "list", "--config", self.running.file, "--socket", self.running.socket).stdout), "it to be gone")
 
     def test_keys_are_told_to_nobody(self):
         key = self.device("add", "pump-7")
@@ -196,6 +257,32 @@ class RunningGateway(BlackBox):
         self.assert_refused("pump-7", "00" * 32)
         shown = self.running.log() + iotgw("status", "--json", "--socket", self.running.socket).stdout
         self.assertNotIn(key, shown.lower())
+
+
+class Enrolment(BlackBox):
+    def test_unknown_device_waits_until_it_is_approved(self):
+        running = self.gateway({"devices": {"file": "devices.json", "enrolment": True}}).start()
+        place = ("--config", running.file, "--socket", running.socket)
+
+        def enter():
+            link = Link(running.address())
+            self.addCleanup(link.socket.close)
+            link.enter("pump-7", None, False, 1, 0)
+            return link
+
+        with self.assertRaisesRegex(Failure, AUTHENTICATION_FAILED):
+            enter()
+        self.assertRegex(iotgw("device", "list", *place).stdout, r"pump-7 +WAITS for approval, by none, from 127\.0\.0\.1")
+        done = iotgw("device", "approve", "pump-8", *place)
+        self.assertEqual(done.returncode, 1, done)
+        self.assertIn("does not wait", done.stderr)
+        done = iotgw("device", "approve", "pump-7", "--channels", "t", *place)
+        self.assertEqual((done.returncode, done.stderr), (0, ""), done)
+        running.wait_log("device keys read from .*: 1 devices")
+        enter()
+        shown = iotgw("device", "list", *place).stdout
+        self.assertRegex(shown, r"pump-7 +none since .* online by none .*\(channels t\)")
+        self.assertNotIn("WAITS", shown)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ internal sealed class GatewayProcess : IAsyncDisposable
         string keyFile = Path.Combine(folder.FullName, "devices.json");
         Keys = new KeyFile(keyFile)
             .AddAll(idsWithKey, TimeProvider.System.GetUtcNow())
-            .ToDictionary(d => d.Id, d => d.Key);
+            .ToDictionary(d => d.Id, d => d.Key!);
         File.WriteAllText(ConfigurationFile, string.Create(CultureInfo.InvariantCulture, $$"""
             {
               "gateway": { "id": "gw", "trustClock": true }, // as good as any

@@ -23,7 +23,7 @@ internal sealed class RunningGateway : IAsyncDisposable
         string keyFile = Path.Combine(folder.FullName, "devices.json");
         Keys = new KeyFile(keyFile)
             .AddAll(idsWithKey, TimeProvider.System.GetUtcNow())
-            .ToDictionary(d => d.Id, d => d.Key);
+            .ToDictionary(d => d.Id, d => d.Key!);
         configuration = new GatewayConfiguration
         {
             Gateway = new GatewayOptions { Id = Id, TrustClock = true },

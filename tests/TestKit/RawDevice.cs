@@ -79,9 +79,10 @@ public sealed class RawDevice : IDisposable
 
     /// <summary>Connects and comes to WELCOME with HMAC; checks the gateway's proof.</summary>
     public static async Task<RawDevice> OpenHmacAsync(
-        IPEndPoint endpoint, string id, byte[] key, uint boot = 1, uint highestUsed = 0, bool tags = false)
+        IPEndPoint endpoint, string id, byte[] key, uint boot = 1, uint highestUsed = 0, bool tags = false,
+        IPAddress? from = null)
     {
-        RawDevice device = await ConnectAsync(endpoint);
+        RawDevice device = await ConnectAsync(endpoint, from);
         byte[] nonce = await device.SendProofAsync(id, key, boot, highestUsed, tags);
         ReceivedFrame welcome = await device.ExpectAsync(FrameType.Welcome);
         var proof = new byte[ProtocolConstants.ProofBytes];
@@ -95,12 +96,12 @@ public sealed class RawDevice : IDisposable
         return device;
     }
 
-    /// <summary>A body of DATA: base time 0 and one i32 on channel 1.</summary>
-    public static byte[] DataBody(int value = 42, int paddingBytes = 0)
+    /// <summary>A body of DATA: base time 0 and one i32.</summary>
+    public static byte[] DataBody(int value = 42, int paddingBytes = 0, ushort channel = 1)
     {
         var body = new byte[64 + paddingBytes];
         var writer = new DataWriter(body, baseTime: 0);
-        writer.Add(1, 0, value);
+        writer.Add(channel, 0, value);
         if (paddingBytes > 0)
             writer.AddBytes(2, 0, new byte[paddingBytes]);
         return body[..writer.Written];
@@ -149,7 +150,21 @@ public sealed class RawDevice : IDisposable
     }
 
     /// <summary>Sends DATA with one value.</summary>
-    public Task SendDataAsync(uint sequence, int value = 42) => SendAsync(FrameType.Data, sequence, DataBody(value));
+    public Task SendDataAsync(uint sequence, int value = 42, ushort channel = 1) =>
+        SendAsync(FrameType.Data, sequence, DataBody(value, channel: channel));
+
+    /// <summary>Sends DESCRIBE of channels with i32 and no unit.</summary>
+    public Task DescribeAsync(params (ushort Channel, string Name)[] channels)
+    {
+        List<byte> body = [(byte)channels.Length];
+        foreach ((ushort channel, string name) in channels)
+        {
+            byte[] nameBytes = Encoding.UTF8.GetBytes(name);
+            body.AddRange([.. BitConverter.GetBytes(channel), (byte)DataType.I32, (byte)nameBytes.Length, .. nameBytes, 0]);
+        }
+
+        return SendAsync(FrameType.Describe, 0, body.ToArray());
+    }
 
     /// <summary>Sends any bytes.</summary>
     public async Task SendAsync(ReadOnlyMemory<byte> bytes)

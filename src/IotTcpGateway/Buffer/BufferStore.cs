@@ -40,7 +40,7 @@ internal sealed class BufferStore : IDisposable
         directory = new PosixBufferDirectory(options.Directory);
         disk = new BufferDisk(directory, options, settings, buffer);
         spiller = new Spiller(buffer, disk, ledger, options, time, meter, logger);
-        pager = new Pager(buffer, disk, spiller.Lost, ledger);
+        pager = new Pager(buffer, disk, time, spiller.Lost, ledger);
         spiller.ReadTrouble = () => pager.Trouble;
         spilling = new StepThread("spiller", spiller.Step, time);
         paging = new StepThread("pager", pager.Step, time);

@@ -17,8 +17,11 @@ internal sealed class DamageWitness(DropLedger ledger)
     public void Hole(long entries)
     {
         holes++;
-        missing = entries;
+        missing += entries;
     }
+
+    /// <summary>Whether entries are missing of which it is not known whose they were.</summary>
+    public bool HasHole => missing > 0;
 
     /// <summary>A frame was read.</summary>
     public void Seen(string deviceId, uint bootId, uint sequence)
@@ -35,6 +38,20 @@ internal sealed class DamageWitness(DropLedger ledger)
         last[(deviceId, bootId)] = (sequence, holes);
     }
 
+    /// <summary>
+    /// Nothing follows: of a boot that was read before a hole and not behind it, all that was taken since is missing.
+    /// </summary>
+    public void End(Func<string, uint, uint> highestTaken)
+    {
+        foreach ((string deviceId, uint bootId) in last.Where(l => l.Value.Hole < holes).Select(l => l.Key).ToArray())
+            Seen(deviceId, bootId, highestTaken(deviceId, bootId) + 1);
+        Clear();
+    }
+
     /// <summary>Everything is read.</summary>
-    public void Clear() => last.Clear();
+    public void Clear()
+    {
+        last.Clear();
+        missing = 0;
+    }
 }

@@ -8,7 +8,7 @@ namespace IotTcpGateway.Buffer;
 /// Reads the backlog back from disk, a chunk at a time, ahead of the forwarder. For a thread of its own.
 /// </summary>
 internal sealed class Pager(
-    RecordBuffer buffer, BufferDisk disk, Action<int, long> lost, DropLedger? ledger = null) : IDisposable
+    RecordBuffer buffer, BufferDisk disk, TimeProvider time, Action<int, long> lost, DropLedger? ledger = null) : IDisposable
 {
     /// <summary>
     /// So often a place that cannot be read is tried before what is there counts as lost, when what is behind it can be
@@ -19,9 +19,11 @@ internal sealed class Pager(
     /// <summary>So often when nothing behind it can be read either: then it is hardly a matter of the place.</summary>
     public const int ReadAttemptsAtEnd = 1800;
 
-    private static readonly TimeSpan RetryAfter = TimeSpan.FromSeconds(2);
+    /// <summary>Between two attempts, however often somebody wants the page meanwhile.</summary>
+    public static readonly TimeSpan RetryAfter = TimeSpan.FromSeconds(2);
 
     private readonly LaneReader?[] readers = new LaneReader?[BufferDisk.Lanes];
+    private readonly long?[] failedAt = new long?[BufferDisk.Lanes];
     private readonly DamageWitness?[] witnesses = new DamageWitness?[BufferDisk.Lanes];
     private uint turn;
     private string trouble = "";
@@ -56,6 +58,8 @@ internal sealed class Pager(
     // Whether a page could be read; null if none is to be.
     private bool? TryPage(int priority)
     {
+        if (failedAt[priority - 1] is { } failed && time.GetElapsedTime(failed) < RetryAfter)
+            return false;
         if (disk.Find(priority) is not { } lane || !buffer.TryBeginPage(priority, out IdRange ids, out AsideRecords? only))
         {
             if (witnesses[priority - 1] is { } idle && buffer.FillOf(priority).OnDisk == 0)
@@ -66,10 +70,20 @@ internal sealed class Pager(
         if (ledger is not null)
             witnesses[priority - 1] ??= new DamageWitness(ledger);
         bool isReadable = ReadPage(priority, lane, ids, only);
+        failedAt[priority - 1] = isReadable ? null : time.GetTimestamp();
+        if (witnesses[priority - 1] is { HasHole: true } witness)
+            LookBehind(priority, witness);
         long missing = buffer.EndPage(priority);
         if (missing > 0)
             lost(priority, missing);
         return isReadable;
+    }
+
+    // Whose frames are in a hole shows in what follows it: in memory, if nothing on disk does.
+    private void LookBehind(int priority, DamageWitness witness)
+    {
+        if (buffer.SeeBehindPage(priority, witness.Seen))
+            witness.End(buffer.HighestTakenOf);
     }
 
     private bool ReadPage(int priority, LaneJournal lane, IdRange ids, AsideRecords? only)
@@ -88,7 +102,11 @@ internal sealed class Pager(
                         return Fail(reader);
                     reader.Failures = 0;
                     if (only is null)
+                    {
                         lane.Journal.Confirm(new IdRange(reader.NextId, ids.Last));
+                        witnesses[priority - 1]?.Hole(ids.Last - reader.NextId + 1);
+                    }
+
                     buffer.PassOver(priority, ids.Last);
                     return true;
                 case ReadResult.Record when id > ids.Last:

@@ -93,6 +93,44 @@ internal sealed partial class RecordBuffer
             PassOverNeedsLock(LaneAt(priority).Page!.Next!, id);
     }
 
+    /// <summary>
+    /// Before the end of a page that passed over damage: if it was the last of its place on disk, names the records
+    /// behind it in memory, as far as the next that are on disk.
+    /// </summary>
+    /// <returns>Whether nothing on disk is left behind it.</returns>
+    public bool SeeBehindPage(int priority, Action<string, uint, uint> seen)
+    {
+        lock (gate)
+        {
+            RecordChunk onDisk = LaneAt(priority).Page!.Next!;
+            if (!onDisk.Ids.IsEmpty)
+                return false;
+            for (RecordChunk? chunk = onDisk.Next; chunk is not null; chunk = chunk.Next)
+            {
+                if (chunk.IsOnDisk)
+                    return false;
+                for (int offset = 0; chunk.TryFind(ref offset);)
+                {
+                    ref RecordHeader header = ref chunk.HeaderAt(offset);
+                    offset += RecordChunk.BytesOf(header.BodyBytes);
+                    if ((header.Flags & RecordFlags.Settled) != 0)
+                        continue;
+                    DeviceStream stream = streams[header.StreamSlot];
+                    seen(stream.DeviceId, stream.BootId, header.Sequence);
+                }
+            }
+
+            return true;
+        }
+    }
+
+    /// <summary>The highest sequence taken of a boot; 0 if nothing is known of it.</summary>
+    public uint HighestTakenOf(string deviceId, uint bootId)
+    {
+        lock (gate)
+            return streamsByKey.GetValueOrDefault((deviceId, bootId))?.HighestTaken ?? 0;
+    }
+
     /// <summary>Ends a page.</summary>
     /// <returns>Records that should have been on disk and were not found: they are lost.</returns>
     public long EndPage(int priority)

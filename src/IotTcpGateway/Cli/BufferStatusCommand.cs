@@ -4,6 +4,7 @@ using System.Text.Json;
 
 using IotTcpGateway.Buffer;
 using IotTcpGateway.Journal;
+using IotTcpGateway.Health;
 
 namespace IotTcpGateway.Cli;
 
@@ -80,7 +81,7 @@ internal static class BufferStatusCommand
     {
         try
         {
-            string answer = await StatusCommand.RequestAsync(socket, "status", stopping).ConfigureAwait(false);
+            string answer = await ControlClient.RequestAsync(socket, ControlSocket.StatusRequest, stopping).ConfigureAwait(false);
             return status.With(answer);
         }
         catch (Exception e) when (e is SocketException or ArgumentException or IOException or JsonException)

@@ -9,68 +9,45 @@ using Command = System.CommandLine.Command;
 
 namespace IotTcpGateway.Cli;
 
-/// <summary>iotgw device: the devices' keys.</summary>
+/// <summary>iotgw device: who may come in, with what key, and what he may do.</summary>
 internal static class DeviceCommand
 {
+    private const string DefaultOverlap = "24h";
+
     public static Command Create()
     {
         Command command = new(
-            "device", "Add, list, revoke and rotate the keys of devices; a running gateway takes a change within a second.")
+            "device",
+            "The devices: add, list, permit, rotate, revoke, approve. A running gateway takes a change within a second.")
         {
-            Verb("add", "Give a new device a key and print it, once.", (file, id) => PrintKey(file.Add(id, Now()))),
-            Verb(
-                "rotate",
-                "Give a device a new key and print it, once; the old one is worth nothing from then on.",
-                (file, id) => PrintKey(file.Rotate(id, Now()))),
-            Verb("revoke", "Remove a device's key: its session ends at once, and it does not get in again.", Revoke),
-            List(),
+            Add(),
+            DeviceListCommand.Create(),
+            Permit(),
+            Rotate(),
+            Revoke(),
+            DeviceApproveCommand.Create(),
         };
         HelpWithExample.Add(command, "iotgw device add pump-7");
         return command;
     }
 
-    private static Command Verb(string name, string description, Action<KeyFile, string> act)
+    /// <summary>Runs a verb on one device: reads the configuration, checks the id, says what is wrong.</summary>
+    public static async Task<int> WithFileAsync(
+        ConfigurationOptions options, ParseResult parsed, string? id, Func<KeyFile, GatewayConfiguration, Task<int>> act)
     {
-        var id = new Argument<string>("ID") { Description = "The device id: 1 to 64 of A-Z a-z 0-9 . _ -" };
-        var options = new ConfigurationOptions();
-        var command = new Command(name, description) { id };
-        HelpWithExample.Add(command, $"iotgw device {name} pump-7");
-        options.AddTo(command);
-        command.SetAction(parsed =>
+        if (id is not null && !Names.IsDeviceId(Encoding.UTF8.GetBytes(id)))
         {
-            string device = parsed.GetValue(id)!;
-            return Names.IsDeviceId(Encoding.UTF8.GetBytes(device))
-                ? WithFile(options, parsed, file => act(file, device))
-                : CommandLine.Fail(
-                    ExitCode.WrongUsage,
-                    $"\"{device}\" is no device id: 1 to 64 of A-Z a-z 0-9 . _ -, not beginning with a dot, not \"local\" or \"status\"");
-        });
-        return command;
-    }
+            return CommandLine.Fail(
+                ExitCode.WrongUsage,
+                $"\"{TerminalText.Escape(id)}\" is no device id: 1 to 64 of A-Z a-z 0-9 . _ -, not beginning with a dot, not \"local\" or \"status\"");
+        }
 
-    private static Command List()
-    {
-        var options = new ConfigurationOptions();
-        var command = new Command("list", "List the devices that have a key.");
-        HelpWithExample.Add(command, "iotgw device list");
-        options.AddTo(command);
-        command.SetAction(parsed => WithFile(options, parsed, file =>
-        {
-            foreach (DeviceKey device in file.Read())
-                Console.WriteLine($"{device.Id,-40} added {device.Added}");
-        }));
-        return command;
-    }
-
-    private static int WithFile(ConfigurationOptions options, ParseResult parsed, Action<KeyFile> act)
-    {
         ConfigurationResult result = options.Read(parsed);
         if (result.Faults.Count > 0)
             return CommandLine.Fail(ExitCode.Bad, $"the configuration is bad: {result.Faults[0]}");
         try
         {
-            act(new KeyFile(result.Configuration.Devices.File));
-            return ExitCode.Fine;
+            return await act(new KeyFile(result.Configuration.Devices.File), result.Configuration).ConfigureAwait(false);
         }
         catch (KeyFileException e)
         {
@@ -78,11 +55,120 @@ internal static class DeviceCommand
         }
     }
 
-    private static void Revoke(KeyFile file, string id)
+    public static Argument<string> IdArgument() =>
+        new("ID") { Description = "The device id: 1 to 64 of A-Z a-z 0-9 . _ -" };
+
+    private static Command Add()
     {
-        file.Revoke(id);
-        Console.WriteLine($"device {id} is revoked");
+        var mode = new Option<string>("--authentication")
+        {
+            Description = "How it shows who it is: hmac (with a key, printed once), certificate, or none.",
+            HelpName = "hmac|certificate|none",
+            DefaultValueFactory = _ => "hmac",
+        };
+        mode.AcceptOnlyFromAmong("hmac", "certificate", "none");
+        var permissions = new PermissionOptions();
+        return Verb("add", "Let a device in; prints its new key, once.", "iotgw device add pump-7", [mode, .. permissions.Options],
+            (file, id, parsed) =>
+            {
+                DevicePermissions permitted = permissions.Change(parsed, DevicePermissions.Unlimited);
+                byte[]? key = file.Add(id, ModeOf(parsed.GetValue(mode)!), permitted, Now());
+                if (key is not null)
+                    PrintKey(key);
+                else
+                    Console.WriteLine($"device {id} is let in by {parsed.GetValue(mode)}");
+            });
     }
+
+    private static Command Permit()
+    {
+        var permissions = new PermissionOptions();
+        return Verb(
+            "permit",
+            "Change what a device may do; what is not named stays as it is.",
+            "iotgw device permit pump-7 --channels \"pump/#\" --priority 3",
+            permissions.Options,
+            (file, id, parsed) =>
+            {
+                file.Permit(id, before => permissions.Change(parsed, before));
+                Console.WriteLine($"device {id}: {PermissionOptions.Describe(file.Read().First(d => d.Id == id).Permissions)}");
+            });
+    }
+
+    private static Command Rotate()
+    {
+        var overlap = new Option<TimeSpan>("--overlap")
+        {
+            Description = $"How long the old key works beside the new one; 0s for not at all. [default: {DefaultOverlap}]",
+            HelpName = "DURATION",
+            CustomParser = result =>
+            {
+                if (Quantities.TryParseDuration(result.Tokens[0].Value, out TimeSpan duration))
+                    return duration;
+                result.AddError($"--overlap is a duration such as {DefaultOverlap}, 7d or 0s");
+                return default;
+            },
+            DefaultValueFactory = _ => TimeSpan.FromHours(24),
+        };
+        var finish = new Option<bool>("--finish") { Description = "Make no new key: only end the overlap, the old one is worth nothing then." };
+        return Verb(
+            "rotate", "Give a device a new key and print it, once; both keys work for a while.", "iotgw device rotate pump-7 --overlap 7d",
+            [overlap, finish],
+            (file, id, parsed) =>
+            {
+                if (!parsed.GetValue(finish))
+                {
+                    PrintKey(file.Rotate(id, parsed.GetValue(overlap), Now()));
+                    return;
+                }
+
+                file.EndOverlap(id);
+                Console.WriteLine($"device {id} has one key");
+            });
+    }
+
+    private static Command Revoke()
+    {
+        var forget = new Option<bool>("--forget")
+        {
+            Description = "Remove the id from the file too: it is then one that nobody knows, and may come in where those may.",
+        };
+        return Verb(
+            "revoke", "Let a device in no more, in no way: its session ends at once.", "iotgw device revoke pump-7", [forget],
+            (file, id, parsed) =>
+            {
+                if (parsed.GetValue(forget))
+                    file.Forget(id);
+                else
+                    file.Revoke(id, Now());
+                Console.WriteLine($"device {id} is {(parsed.GetValue(forget) ? "forgotten" : "revoked")}");
+            });
+    }
+
+    private static Command Verb(
+        string name, string description, string example, IEnumerable<Option> own, Action<KeyFile, string, ParseResult> act)
+    {
+        Argument<string> id = IdArgument();
+        var options = new ConfigurationOptions();
+        var command = new Command(name, description) { id };
+        HelpWithExample.Add(command, example);
+        foreach (Option option in own)
+            command.Options.Add(option);
+        options.AddTo(command);
+        command.SetAction((parsed, _) => WithFileAsync(options, parsed, parsed.GetValue(id), (file, _) =>
+        {
+            act(file, parsed.GetValue(id)!, parsed);
+            return Task.FromResult(ExitCode.Fine);
+        }));
+        return command;
+    }
+
+    private static DeviceMode ModeOf(string word) => word switch
+    {
+        "certificate" => DeviceMode.Certificate,
+        "none" => DeviceMode.None,
+        _ => DeviceMode.Hmac,
+    };
 
     private static void PrintKey(byte[] key) => Console.WriteLine(Convert.ToHexStringLower(key));
 

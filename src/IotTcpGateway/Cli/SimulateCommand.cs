@@ -171,7 +171,7 @@ internal static class SimulateCommand
         string[] missing = [.. Enumerable.Range(1, options.Devices).Select(n => options.IdPrefix + n).Where(id => !keys.ContainsKey(id))];
         if (missing.Length > 0 && !makesMissing)
             throw new KeyFileException($"{path} has no key for {missing[0]}: add it with --make-keys or \"iotgw device add\"");
-        foreach (DeviceKey made in file.AddAll(missing, TimeProvider.System.GetUtcNow()))
+        foreach (DeviceEntry made in file.AddAll(missing, TimeProvider.System.GetUtcNow()))
             keys[made.Id] = made.Key;
         // A running gateway takes them within a second; before that it would turn the devices away.
         if (missing.Length > 0)

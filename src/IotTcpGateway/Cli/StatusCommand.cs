@@ -1,6 +1,5 @@
 using System.CommandLine;
 using System.Net.Sockets;
-using System.Text;
 using System.Text.Json;
 
 using IotTcpGateway.Health;
@@ -10,8 +9,6 @@ namespace IotTcpGateway.Cli;
 /// <summary>iotgw status: asks the running gateway.</summary>
 internal static class StatusCommand
 {
-    private static readonly TimeSpan Limit = TimeSpan.FromSeconds(5);
-
     public static Command Create()
     {
         Option<string> socket = SocketOption();
@@ -39,7 +36,7 @@ internal static class StatusCommand
         string answer;
         try
         {
-            answer = await RequestAsync(path, "status", stopping).ConfigureAwait(false);
+            answer = await ControlClient.RequestAsync(path, ControlSocket.StatusRequest, stopping).ConfigureAwait(false);
         }
         catch (Exception e) when (e is SocketException or ArgumentException)
         {
@@ -58,19 +55,5 @@ internal static class StatusCommand
         foreach ((string name, string value) in StatusTable.Of(status))
             Console.WriteLine($"{name,-16} {value}");
         return ExitCode.Fine;
-    }
-
-    /// <summary>Sends a request to a running gateway; returns its answer.</summary>
-    /// <exception cref="SocketException">None answers there.</exception>
-    public static async Task<string> RequestAsync(string path, string request, CancellationToken stopping)
-    {
-        using var limit = CancellationTokenSource.CreateLinkedTokenSource(stopping);
-        limit.CancelAfter(Limit);
-        using var socket = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
-        await socket.ConnectAsync(new UnixDomainSocketEndPoint(path), limit.Token).ConfigureAwait(false);
-        await using var stream = new NetworkStream(socket);
-        await stream.WriteAsync(Encoding.UTF8.GetBytes(request + "\n"), limit.Token).ConfigureAwait(false);
-        using var reader = new StreamReader(stream);
-        return await reader.ReadToEndAsync(limit.Token).ConfigureAwait(false);
     }
 }

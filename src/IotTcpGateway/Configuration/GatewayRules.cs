@@ -72,6 +72,8 @@ internal static class GatewayRules
     private static SectionRule<DevicesOptions> Devices() => new SectionRule<DevicesOptions>()
         .With("file", Path("the device key file"), o => o.File, (o, v) => o.File = v,
             "The device key file, written by \"iotgw device\"; a missing one is an empty one.")
+        .With("enrolment", new FlagRule(), o => o.Enrolment, (o, v) => o.Enrolment = v,
+            "Devices that come without a key and that the key file does not know wait for \"iotgw device approve\".")
         .With("maxDevices", new IntegerRule(1, 1_000_000), o => o.MaxDevices, (o, v) => o.MaxDevices = v,
             "Devices remembered.")
         .With("maxChannels", new IntegerRule(1, 65_536), o => o.MaxChannels, (o, v) => o.MaxChannels = v,

@@ -137,6 +137,6 @@ internal sealed class DemoWorld : IAsyncDisposable
     private static Dictionary<string, byte[]> MakeKeys(string path)
     {
         string[] ids = [.. Enumerable.Range(1, DeviceCount).Select(number => $"demo-{number}")];
-        return new KeyFile(path).AddAll(ids, TimeProvider.System.GetUtcNow()).ToDictionary(d => d.Id, d => d.Key);
+        return new KeyFile(path).AddAll(ids, TimeProvider.System.GetUtcNow()).ToDictionary(d => d.Id, d => d.Key!);
     }
 }

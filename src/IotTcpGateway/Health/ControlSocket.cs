@@ -14,6 +14,9 @@ internal sealed partial class ControlSocket : IDisposable
 {
     public const string DefaultPath = "/run/iot-tcp-gateway/control.sock";
 
+    public const string StatusRequest = "status";
+    public const string DevicesRequest = "devices";
+
     private const int RequestBytesMax = 256;
     private const UnixFileMode OwnerAndGroup =
         UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.GroupRead | UnixFileMode.GroupWrite;
@@ -134,10 +137,12 @@ internal sealed partial class ControlSocket : IDisposable
             filled += received;
         }
 
-        string verb = Encoding.UTF8.GetString(request, 0, filled).Trim();
-        byte[] answer = verb == "status"
-            ? JsonSerializer.SerializeToUtf8Bytes(health.Status(), StatusJson.Default.GatewayStatus)
-            : """{"error":"unknown request"}"""u8.ToArray();
+        byte[] answer = Encoding.UTF8.GetString(request, 0, filled).Trim() switch
+        {
+            StatusRequest => JsonSerializer.SerializeToUtf8Bytes(health.Status(), StatusJson.Default.GatewayStatus),
+            DevicesRequest => JsonSerializer.SerializeToUtf8Bytes(health.Devices(), DevicesJson.Default.DevicesReport),
+            _ => """{"error":"unknown request"}"""u8.ToArray(),
+        };
         for (int sent = 0; sent < answer.Length;)
             sent += await client.SendAsync(answer.AsMemory(sent), limit).ConfigureAwait(false);
     }

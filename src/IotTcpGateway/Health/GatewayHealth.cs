@@ -1,7 +1,7 @@
 namespace IotTcpGateway.Health;
 
 /// <summary>The small state that the gateway shows: made by the composition, which knows the parts.</summary>
-internal sealed class GatewayHealth(MetricsRegistry metrics, Func<GatewayStatus> status, Func<bool> isAlive)
+internal sealed class GatewayHealth(MetricsRegistry metrics, Func<GatewayStatus> status, Func<DevicesReport> devices, Func<bool> isAlive)
 {
     public MetricsRegistry Metrics => metrics;
 
@@ -9,4 +9,6 @@ internal sealed class GatewayHealth(MetricsRegistry metrics, Func<GatewayStatus>
     public bool IsAlive => isAlive();
 
     public GatewayStatus Status() => status();
+
+    public DevicesReport Devices() => devices();
 }

@@ -1,4 +1,5 @@
 using IotTcpGateway.Buffer;
+using IotTcpGateway.Protocol;
 using IotTcpGateway.Time;
 
 namespace IotTcpGateway.Ingest;
@@ -18,7 +19,23 @@ internal sealed class Device(string id, TimeProvider time)
     public TokenBucket Frames { get; } = new(time);
 
     public long LastSeen { get; set; } = time.GetTimestamp();
+
+    /// <summary>How its last session came; null if none did since the start.</summary>
+    public SessionOrigin? Origin { get; set; }
 }
+
+/// <summary>Whence a session came, and as what.</summary>
+internal sealed record SessionOrigin(AuthenticationMode Mode, string Address, string Firmware);
+
+/// <summary>A device that came since the start.</summary>
+/// <param name="DeviceId">Its id.</param>
+/// <param name="IsOnline">Whether a session speaks for it now.</param>
+/// <param name="Mode">Of its last session.</param>
+/// <param name="Address">Of its last session.</param>
+/// <param name="Firmware">What it said of itself; raw text of the device.</param>
+/// <param name="LastAt">Timestamp of when it was there last.</param>
+internal readonly record struct DeviceSighting(
+    string DeviceId, bool IsOnline, AuthenticationMode Mode, string Address, string Firmware, long LastAt);
 
 /// <summary>
 /// Whether a session may speak for a device; in the order in which the protocol has the reasons tell.
@@ -58,6 +75,21 @@ internal sealed class DeviceRegistry(DevicesOptions options, RecordBuffer buffer
         }
     }
 
+    /// <summary>The devices that came since the start.</summary>
+    public IReadOnlyList<DeviceSighting> Seen()
+    {
+        long now = time.GetTimestamp();
+        lock (gate)
+        {
+            return
+            [
+                .. devices.Values.Where(d => d.Origin is not null).Select(d => new DeviceSighting(
+                    d.Id, d.Session is not null, d.Origin!.Mode, d.Origin.Address, d.Origin.Firmware,
+                    d.Session is not null ? now : d.LastSeen)),
+            ];
+        }
+    }
+
     /// <summary>Whether a claim would be granted now, and by whom the device is spoken for.</summary>
     public ClaimResult Look(Session claimant, uint bootId, uint highestUsed, out Session? current)
     {
@@ -94,6 +126,7 @@ internal sealed class DeviceRegistry(DevicesOptions options, RecordBuffer buffer
             if (device is null)
                 devices.Add(claimant.DeviceId, device = new Device(claimant.DeviceId, time));
             device.Session = claimant;
+            device.Origin = claimant.Origin;
             device.LastSeen = time.GetTimestamp();
             return result;
         }

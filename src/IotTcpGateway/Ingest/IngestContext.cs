@@ -2,6 +2,7 @@ using System.Security.Cryptography;
 
 using IotTcpGateway.Buffer;
 using IotTcpGateway.Commands;
+using IotTcpGateway.Keys;
 using IotTcpGateway.Time;
 
 using Microsoft.Extensions.Logging;
@@ -11,7 +12,6 @@ namespace IotTcpGateway.Ingest;
 /// <summary>What all sessions of a gateway share.</summary>
 internal sealed class IngestContext
 {
-    private Func<string, byte[]?> findKey = _ => null;
     private int sessions;
     private uint commandNumber = BitConverter.ToUInt32(RandomNumberGenerator.GetBytes(sizeof(uint)));
 
@@ -35,12 +35,14 @@ internal sealed class IngestContext
 
     public required ILogger Logger { get; init; }
 
-    /// <summary>The key of a device id; null if there is none. Replaced when the key file changes.</summary>
-    public required Func<string, byte[]?> FindKey
-    {
-        get => Volatile.Read(ref findKey);
-        set => Volatile.Write(ref findKey, value);
-    }
+    /// <summary>What the key file says of a device id now; null if nothing.</summary>
+    public required Func<string, DeviceEntry?> FindDevice { get; init; }
+
+    /// <summary>Back-off after failed proofs.</summary>
+    public required AttemptLimit Attempts { get; init; }
+
+    /// <summary>Devices that nobody knows, if those have to be approved; null if they come in as they are.</summary>
+    public PendingDevices? Pending { get; init; }
 
     /// <summary>Compared with when a device has no key, so that it takes the same time.</summary>
     public byte[] DummyKey { get; } = RandomNumberGenerator.GetBytes(32);

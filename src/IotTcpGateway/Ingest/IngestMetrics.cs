@@ -15,9 +15,10 @@ internal sealed class IngestMetrics
     private long authenticationFailures;
     private long bytesReceived;
 
-    public IngestMetrics(Meter meter, Func<long> connections)
+    public IngestMetrics(Meter meter, Func<long> connections, Func<int> pending)
     {
         meter.CreateObservableGauge("iotgw_connections", connections, null, "Connections open now.");
+        meter.CreateObservableGauge("iotgw_devices_pending", pending, null, "Devices that wait for approval.");
         meter.CreateObservableCounter(
             "iotgw_frames_received_total", () => FramesReceived, null, "DATA frames taken, duplicates not counted.");
         meter.CreateObservableCounter(

@@ -3,6 +3,7 @@ using System.Net;
 
 using IotTcpGateway.Buffer;
 using IotTcpGateway.Commands;
+using IotTcpGateway.Keys;
 using IotTcpGateway.Time;
 
 using Microsoft.Extensions.Logging;
@@ -31,10 +32,10 @@ internal sealed partial class IngestService : IDisposable
         GatewayClock clock,
         TimeProvider time,
         Meter meter,
-        Func<string, byte[]?> findKey,
+        Func<string, DeviceEntry?> findDevice,
         ILogger logger)
     {
-        Metrics = new IngestMetrics(meter, () => Connections);
+        Metrics = new IngestMetrics(meter, () => Connections, () => PendingDevices().Count);
         context = new IngestContext
         {
             Buffer = buffer,
@@ -47,7 +48,9 @@ internal sealed partial class IngestService : IDisposable
             Metrics = Metrics,
             Pump = new AckPump(),
             Logger = logger,
-            FindKey = findKey,
+            FindDevice = findDevice,
+            Attempts = new AttemptLimit(time),
+            Pending = devices.Enrolment ? new PendingDevices(time) : null,
         };
         buffer.Reopened += OnReopened;
     }
@@ -59,6 +62,12 @@ internal sealed partial class IngestService : IDisposable
 
     /// <summary>Devices with a session.</summary>
     public int Sessions => context.Sessions;
+
+    /// <summary>The devices that came since the start.</summary>
+    public IReadOnlyList<DeviceSighting> SeenDevices() => context.Devices.Seen();
+
+    /// <summary>The devices that wait for approval.</summary>
+    public IReadOnlyList<PendingDevice> PendingDevices() => context.Pending?.All ?? [];
 
     /// <summary>Where it listens, by listener name, with real ports.</summary>
     public IReadOnlyList<(string Name, IPEndPoint Endpoint)> Endpoints =>
@@ -107,17 +116,21 @@ internal sealed partial class IngestService : IDisposable
             Array.Find(listeners, l => l.Options.Name == changed.Name)?.Change(changed);
     }
 
-    /// <summary>Takes a changed key file: sessions whose device has no key any more, or another, end at once.</summary>
-    public void ChangeKeys(Func<string, byte[]?> findKey, Func<string, bool> isKeyUnchanged)
+    /// <summary>
+    /// The key file says something else of these devices now: their sessions go on under that, or end at once.
+    /// </summary>
+    public void KnownChanged(IReadOnlySet<string> deviceIds)
     {
-        context.FindKey = findKey;
-        // A session that opens at this moment looks at the keys after it is seen to be open.
+        foreach (string deviceId in deviceIds)
+            context.Pending?.Remove(deviceId);
+        // A session that opens at this moment looks at the file after it is seen to be open.
         Interlocked.MemoryBarrier();
+        bool isKnown = context.FindDevice("") is null;
         foreach (Session session in AllSessions())
         {
-            bool hasKey = session.IsOpen && findKey(session.DeviceId) is not null;
-            if (session.IsAuthenticated ? !isKeyUnchanged(session.DeviceId) : hasKey)
-                session.Stop(SessionEnding.Revoked);
+            // While the file is damaged it is all devices, also those that it never spoke of.
+            if (session.IsOpen && (!isKnown || deviceIds.Contains(session.DeviceId)))
+                session.KnownChanged(context.FindDevice(session.DeviceId));
         }
     }
 
@@ -209,7 +222,7 @@ internal sealed partial class IngestService : IDisposable
             if (context.Time.GetElapsedTime(forgotAt) < ForgetInterval)
                 continue;
             forgotAt = context.Time.GetTimestamp();
-            foreach (string deviceId in context.Devices.ForgetUnseen(id => context.FindKey(id) is not null))
+            foreach (string deviceId in context.Devices.ForgetUnseen(id => context.FindDevice(id) is not null))
                 context.Board.Forget(deviceId);
         }
     }

@@ -63,6 +63,9 @@ internal sealed class DevicesOptions
     /// <summary>The key file; a missing one is an empty one.</summary>
     public string File { get; set; } = "/var/lib/iot-tcp-gateway/devices.json";
 
+    /// <summary>Devices that the key file does not know wait until somebody approves them.</summary>
+    public bool Enrolment { get; set; }
+
     public int MaxDevices { get; set; } = 10_000;
 
     /// <summary>Described channels a connection.</summary>

@@ -3,6 +3,7 @@ using System.Net;
 using System.Net.Sockets;
 
 using IotTcpGateway.Buffer;
+using IotTcpGateway.Keys;
 using IotTcpGateway.Protocol;
 
 using Microsoft.Extensions.Logging;
@@ -43,6 +44,8 @@ internal sealed partial class Session : IDisposable
     private Device? device;
     private DeviceStream? stream;
     private ChannelTable channels = ChannelTable.Empty;
+    private DevicePermissions permissions = DevicePermissions.Unlimited;
+    private ChannelPermit? channelPermit;
     private Arrival arrival;
     private SessionEnding ending = SessionEnding.Lost;
     private TimeSpan tokenDue;

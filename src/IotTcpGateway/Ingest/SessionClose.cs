@@ -37,6 +37,8 @@ internal sealed partial class Session
             if (device is not null)
                 LeaveDevice(ended, wasOpen);
             context.Metrics.ConnectionClosed(ended.Label);
+            if (ended == SessionEnding.Revoked && listener.Log.Passes())
+                LogRevoked(context.Logger, deviceId, Address);
             if (listener.Admission.Count(Address, ended.Misdeed) && listener.Log.Passes())
                 LogAddressRefused(context.Logger, Address, ended.Label);
             SendLastFrame(ended, wasOpen);
@@ -125,6 +127,10 @@ internal sealed partial class Session
 
     [LoggerMessage(1201, LogLevel.Debug, "device {Device} offline from {Address}: {Reason}")]
     private static partial void LogOffline(ILogger logger, string device, IPAddress address, string reason);
+
+    [LoggerMessage(1209, LogLevel.Warning,
+        "the session of device {Device} from {Address} is ended: it is revoked, or its key is another now")]
+    private static partial void LogRevoked(ILogger logger, string device, IPAddress address);
 
     [LoggerMessage(1203, LogLevel.Warning,
         "address {Address} breaks the protocol too often (last: {Reason}): refused for 60 s; "

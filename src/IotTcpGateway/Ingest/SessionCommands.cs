@@ -1,6 +1,7 @@
 using System.Text;
 
 using IotTcpGateway.Commands;
+using IotTcpGateway.Keys;
 using IotTcpGateway.Protocol;
 
 namespace IotTcpGateway.Ingest;
@@ -18,6 +19,8 @@ internal sealed partial class Session : ICommandReceiver
     /// <inheritdoc/>
     public string? Receive(CommandRequest request)
     {
+        if (Volatile.Read(ref permissions).Commands is { } allowed && !NamePattern.MatchesAny(allowed, request.Name))
+            return "the device may not be sent this command";
         uint number = context.NextCommandNumber();
         lock (commandGate)
         {

@@ -37,6 +37,9 @@ internal sealed record SessionEnding(
     public static readonly SessionEnding AuthenticationFailed = new(
         "authentication-failed", null, RefuseReason.AuthenticationFailed, "authentication failed", 30,
         Misdeed.FailedProof);
+    // Said as if its proof had failed: who may not come in learns nothing of who may.
+    public static readonly SessionEnding NotApproved =
+        new("not-approved", null, RefuseReason.AuthenticationFailed, "authentication failed", 30);
     public static readonly SessionEnding ModeNotAccepted =
         new("mode-not-accepted", null, RefuseReason.AuthenticationModeNotAccepted, "mode not accepted here", 60);
     public static readonly SessionEnding BootIdReused =
@@ -66,6 +69,11 @@ internal sealed record SessionEnding(
     /// <summary>A violation during the handshake.</summary>
     public static SessionEnding BadHandshake(string label) =>
         new(label, null, RefuseReason.ProtocolError, label, 1, Misdeed.BadBytes);
+
+    /// <summary>It failed to prove who it is too often, and has to wait.</summary>
+    public static SessionEnding BackOff(TimeSpan wait) => new(
+        "back-off", null, RefuseReason.RateLimited, "too many failed proofs", (ushort)Math.Ceiling(wait.TotalSeconds),
+        Misdeed.FailedProof);
 
     /// <summary>For a connection that admission does not let in.</summary>
     public static SessionEnding At(RefuseReason reason) => reason switch

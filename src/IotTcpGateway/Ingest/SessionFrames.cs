@@ -140,6 +140,12 @@ internal sealed partial class Session
             return Step.Taken;
         }
 
+        if (FirstRefusedChannel(body) is { } refused)
+        {
+            Reject(sequence, NackReason.ChannelNotAllowed, "channel-not-allowed", Encoding.UTF8.GetBytes($"{refused} is not allowed"));
+            return Step.Taken;
+        }
+
         uint highest = stream!.HighestTaken;
         switch (context.Buffer.TryAdd(stream, sequence, channels, arrival, body))
         {
@@ -155,6 +161,16 @@ internal sealed partial class Session
         }
     }
 
+    private string? FirstRefusedChannel(ReadOnlySpan<byte> body)
+    {
+        IReadOnlyList<string>? allowed = Volatile.Read(ref permissions).Channels;
+        if (allowed is null)
+            return null;
+        if (channelPermit is null || !ReferenceEquals(channelPermit.Patterns, allowed))
+            channelPermit = new ChannelPermit(allowed);
+        return channelPermit.FirstRefused(body, channels);
+    }
+
     // Before anything is done with the frame, so that it is outstanding when it becomes safe, however soon that is.
     private bool TryCount(uint sequence) => frameIsCounted = frameIsCounted || outbox.TryReceive(sequence);
 
@@ -162,7 +178,7 @@ internal sealed partial class Session
     {
         if (tokenIsTaken)
             return true;
-        tokenDue = device!.Frames.Take(limits.FramesPerSecond);
+        tokenDue = device!.Frames.Take(Volatile.Read(ref permissions).FramesPerSecond ?? limits.FramesPerSecond);
         tokenIsTaken = tokenDue == TimeSpan.Zero;
         return tokenIsTaken;
     }

@@ -3,6 +3,7 @@ using System.Security.Cryptography;
 using System.Text;
 
 using IotTcpGateway.Buffer;
+using IotTcpGateway.Keys;
 using IotTcpGateway.Protocol;
 
 using Microsoft.Extensions.Logging;
@@ -19,8 +20,12 @@ internal sealed partial class Session
     private uint highestUsed;
     private bool wantsTags;
     private byte[]? key;
+    private ulong keyPrint;
     private bool tookOver;
     private long turn;
+
+    /// <summary>Whence it came, and as what; after HELLO.</summary>
+    public SessionOrigin Origin => new(mode, Address.ToString(), firmware);
 
     private Step TakeHello(ReadOnlySpan<byte> body)
     {
@@ -38,19 +43,32 @@ internal sealed partial class Session
         firmware = Encoding.UTF8.GetString(hello.Firmware);
         bootId = hello.BootId;
         highestUsed = hello.HighestUsed;
+        if (context.Attempts.Wait(Address, deviceId) is { Ticks: > 0 } wait)
+            return End(SessionEnding.BackOff(wait));
         if (mode == AuthenticationMode.None)
-        {
-            // A device that has a key is never taken at its word.
-            return context.FindKey(deviceId) is null
-                ? Continue(State.AwaitsPlace)
-                : End(Unauthenticated("none, for a device that has a key"));
-        }
+            return ComeIn();
 
         wantsTags = hello.Features.HasFlag(Features.TaggedFrames);
         helloBody = body.ToArray();
         gatewayNonce = RandomNumberGenerator.GetBytes(ProtocolConstants.NonceBytes);
         outbox.Send(FrameType.Challenge, 0, gatewayNonce);
         return Continue(State.AwaitsAuth);
+    }
+
+    // Without a key of its own: by its certificate, which said its name, or by nothing but its word.
+    private Step ComeIn()
+    {
+        switch (Entrance.Judge(context.FindDevice(deviceId), mode, enrols: context.Pending is not null))
+        {
+            case EntranceResult.Granted:
+                return Continue(State.AwaitsPlace);
+            case EntranceResult.Waits:
+                if (context.Pending!.Asked(deviceId, mode, Address, firmware) && listener.Log.Passes())
+                    LogWaitsForApproval(context.Logger, deviceId, Address);
+                return End(SessionEnding.NotApproved);
+            default:
+                return End(Unauthenticated($"{mode}, for a device that is revoked or has to show who it is".ToLowerInvariant()));
+        }
     }
 
     private Step TakeAuth(ReadOnlySpan<byte> body)
@@ -61,19 +79,30 @@ internal sealed partial class Session
             return End(SessionEnding.BadHandshake("malformed-auth"));
         }
 
-        // An unknown device is compared with a key that nobody has: same work, same time, same answer.
-        key = context.FindKey(deviceId);
-        Span<byte> proof = stackalloc byte[ProtocolConstants.ProofBytes];
-        Proofs.Device(key ?? context.DummyKey, helloBody, gatewayNonce, proof);
-        if (!Proofs.AreEqual(proof, body) || key is null)
-            return End(Unauthenticated(key is null ? "it has no key" : "its key is another"));
+        // An unknown device is compared with keys that nobody has: same work, same time, same answer.
+        DeviceEntry? known = context.FindDevice(deviceId);
+        bool isNew = IsProofOf(known?.Key ?? context.DummyKey, body);
+        bool isFormer = IsProofOf(known?.Former?.Key ?? context.DummyKey, body);
+        key = isNew ? known?.Key : isFormer ? known?.Former?.Key : null;
+        if (key is null)
+            return End(Unauthenticated(known?.Key is null ? "it has no key" : "its key is another"));
+        keyPrint = DeviceEntry.PrintOf(key);
         IsAuthenticated = true;
+        context.Attempts.Succeeded(Address, deviceId);
         return Continue(State.AwaitsPlace);
+    }
+
+    private bool IsProofOf(byte[] candidate, ReadOnlySpan<byte> proof)
+    {
+        Span<byte> right = stackalloc byte[ProtocolConstants.ProofBytes];
+        Proofs.Device(candidate, helloBody, gatewayNonce, right);
+        return Proofs.AreEqual(right, proof);
     }
 
     private SessionEnding Unauthenticated(string why)
     {
         context.Metrics.AuthenticationFailed();
+        context.Attempts.Failed(Address, deviceId);
         if (listener.Log.Passes())
             LogAuthenticationFailed(context.Logger, deviceId, Address, why);
         return SessionEnding.AuthenticationFailed;
@@ -106,18 +135,21 @@ internal sealed partial class Session
         }
 
         HasPlace = true;
+        TakePermissions(context.FindDevice(deviceId));
         result = context.Devices.Claim(this, bootId, highestUsed, out device, out Session? older, out turn);
         if (result != ClaimResult.Granted)
             return RefusalOf(result);
         if (older is not null)
         {
             await older.SupersedeAsync().ConfigureAwait(false);
+            if (older.IsOpen && !older.Address.Equals(Address) && listener.Log.Passes())
+                LogTakenOver(context.Logger, deviceId, older.Address, Address);
             tookOver = older.IsOpen || older.tookOver;
         }
 
         if (Volatile.Read(ref stopRequested) is { } stop)
             return stop;
-        stream = context.Devices.StreamOf(device!, bootId, limits.Priority);
+        stream = context.Devices.StreamOf(device!, bootId, permissions.Priority ?? limits.Priority);
         // The older session may have taken more before it stopped.
         return highestUsed < stream.HighestTaken ? SessionEnding.BootIdReused : null;
     }
@@ -170,14 +202,31 @@ internal sealed partial class Session
         return fromGateway;
     }
 
+    /// <summary>
+    /// The key file says something else of the device now: the session goes on under that, or ends if it does not cover
+    /// it any more.
+    /// </summary>
+    public void KnownChanged(DeviceEntry? known)
+    {
+        if (IsCoveredBy(known))
+            TakePermissions(known);
+        else
+            Stop(SessionEnding.Revoked);
+    }
+
+    private bool IsCoveredBy(DeviceEntry? known) => known is null
+        ? mode != AuthenticationMode.Hmac && context.Pending is null
+        : known.Covers(keyPrint, Entrance.ModeOf(mode));
+
+    private void TakePermissions(DeviceEntry? known) =>
+        Volatile.Write(ref permissions, known?.Permissions ?? DevicePermissions.Unlimited);
+
     // Whoever changes the key file ends the sessions that it no longer covers: those that are seen to be open. This one
     // became so just now, so it looks for itself.
     private void EndIfKeyChanged()
     {
         Interlocked.MemoryBarrier();
-        byte[]? now = context.FindKey(deviceId);
-        if (!now.AsSpan().SequenceEqual(key))
-            Stop(SessionEnding.Revoked);
+        KnownChanged(context.FindDevice(deviceId));
         // What is needed no more goes; the key stays with the key file alone.
         helloBody = gatewayNonce = [];
         key = null;
@@ -204,6 +253,14 @@ internal sealed partial class Session
     [LoggerMessage(1202, LogLevel.Warning,
         "device {Device} at {Address} failed to authenticate ({Why}): compare its key with the key file")]
     private static partial void LogAuthenticationFailed(ILogger logger, string device, IPAddress address, string why);
+
+    [LoggerMessage(1207, LogLevel.Warning,
+        "device {Device} is spoken for from {NewAddress} now, and was from {Address}: if it has not moved, two have its key")]
+    private static partial void LogTakenOver(ILogger logger, string device, IPAddress address, IPAddress newAddress);
+
+    [LoggerMessage(1208, LogLevel.Warning,
+        "device {Device} at {Address} is not known and waits: \"iotgw device approve {Device}\" lets it in")]
+    private static partial void LogWaitsForApproval(ILogger logger, string device, IPAddress address);
 
     [LoggerMessage(1205, LogLevel.Warning,
         "listener {Listener} has no place for device {Device} at {Address}: "

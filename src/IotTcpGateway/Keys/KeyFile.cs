@@ -1,8 +1,4 @@
-using System.Buffers;
-using System.Globalization;
 using System.Security.Cryptography;
-using System.Text;
-using System.Text.Json;
 
 using IotTcpGateway.Files;
 using IotTcpGateway.Protocol;
@@ -11,22 +7,35 @@ using Microsoft.Win32.SafeHandles;
 
 namespace IotTcpGateway.Keys;
 
-/// <summary>A device with its key.</summary>
-internal sealed record DeviceKey(string Id, byte[] Key, string Added);
-
 /// <summary>The file cannot be used: what is wrong, where.</summary>
 internal sealed class KeyFileException(string message) : Exception(message);
 
-/// <summary>The devices' keys in a JSON file that is replaced as a whole: <c>{"devices":[{"id":…,"key":…,"added":…}]}</c>.</summary>
+/// <summary>The devices and their keys in a JSON file that is replaced as a whole.</summary>
 internal sealed class KeyFile(string path)
 {
+    // 10 000 devices with everything said of them are 5 MB.
+    private const long BytesMax = 64 << 20;
+
+    private const UnixFileMode WritableByOthers = UnixFileMode.GroupWrite | UnixFileMode.OtherWrite;
+
     /// <summary>Reads the file; a missing one is an empty one.</summary>
-    /// <exception cref="KeyFileException">It is damaged or cannot be read.</exception>
-    public IReadOnlyList<DeviceKey> Read()
+    /// <exception cref="KeyFileException">It is damaged, cannot be read, or could have been written by anybody.</exception>
+    public IReadOnlyList<DeviceEntry> Read()
     {
         try
         {
-            return File.Exists(path) ? Parse(File.ReadAllBytes(path)) : [];
+            var info = new FileInfo(path);
+            if (!info.Exists)
+                return [];
+            if ((info.UnixFileMode & WritableByOthers) != 0)
+                throw new KeyFileException($"{path} can be written by others: look who did, then set its mode to 0600");
+            if (info.Length > BytesMax)
+                throw new KeyFileException($"{path} is damaged (it has {info.Length} bytes): restore it from a backup");
+            return KeyFileFormat.Parse(File.ReadAllBytes(path));
+        }
+        catch (KeyFileFormatException e)
+        {
+            throw new KeyFileException($"{path} is damaged ({e.Message}): restore it from a backup");
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
@@ -34,43 +43,79 @@ internal sealed class KeyFile(string path)
         }
     }
 
-    /// <summary>Adds a device; returns its new key.</summary>
+    /// <summary>Adds a device with a new key, in the place of a revoked one too; returns it.</summary>
     /// <exception cref="KeyFileException">The id exists, or the file cannot be used.</exception>
-    public byte[] Add(string id, DateTimeOffset now) => Change(devices =>
+    public byte[] Add(string id, DateTimeOffset now) => Add(id, DeviceMode.Hmac, DevicePermissions.Unlimited, now)!;
+
+    /// <summary>Adds a device, in the place of a revoked one too; returns its key, if it is to have one.</summary>
+    /// <exception cref="KeyFileException">The id exists, or the file cannot be used.</exception>
+    public byte[]? Add(string id, DeviceMode mode, DevicePermissions permissions, DateTimeOffset now) => Change(devices =>
     {
-        if (devices.Exists(d => d.Id == id))
+        if (devices.Exists(d => d.Id == id && d.Revoked is null))
             throw new KeyFileException($"device {id} exists already: give it a new key with \"iotgw device rotate {id}\"");
-        devices.Add(NewKey(id, now));
+        devices.RemoveAll(d => d.Id == id);
+        devices.Add(New(id, mode, now) with { Permissions = permissions });
         return devices[^1].Key;
     });
 
     /// <summary>Adds many devices in one go; returns them with their new keys.</summary>
     /// <exception cref="KeyFileException">An id exists, or the file cannot be used.</exception>
-    public IReadOnlyList<DeviceKey> AddAll(IReadOnlyCollection<string> ids, DateTimeOffset now) => ids.Count == 0
+    public IReadOnlyList<DeviceEntry> AddAll(IReadOnlyCollection<string> ids, DateTimeOffset now) => ids.Count == 0
         ? []
-        : Change<IReadOnlyList<DeviceKey>>(devices =>
+        : Change<IReadOnlyList<DeviceEntry>>(devices =>
         {
             if (devices.Find(d => ids.Contains(d.Id)) is { } existing)
                 throw new KeyFileException($"device {existing.Id} exists already");
-            List<DeviceKey> added = [.. ids.Select(id => NewKey(id, now))];
+            List<DeviceEntry> added = [.. ids.Select(id => New(id, DeviceMode.Hmac, now))];
             devices.AddRange(added);
             return added;
         });
 
-    /// <summary>Removes a device.</summary>
+    /// <summary>
+    /// Takes a device's key away, and keeps its id: it gets in on no listener, in no mode, until it is added again.
+    /// </summary>
     /// <exception cref="KeyFileException">There is no such device, or the file cannot be used.</exception>
-    public void Revoke(string id) => Change(devices => devices.RemoveAt(IndexOf(devices, id)));
-
-    /// <summary>Gives a device a new key and returns it; the old one is worth nothing from then on.</summary>
-    /// <exception cref="KeyFileException">There is no such device, or the file cannot be used.</exception>
-    public byte[] Rotate(string id, DateTimeOffset now) => Change(devices =>
+    public void Revoke(string id, DateTimeOffset now) => Replace(id, device => device with
     {
-        int index = IndexOf(devices, id);
-        devices[index] = NewKey(id, now);
-        return devices[index].Key;
+        Key = null,
+        Former = null,
+        Revoked = device.Revoked ?? now,
     });
 
-    private static int IndexOf(List<DeviceKey> devices, string id)
+    /// <summary>Removes what is said of a device: it is one that nobody knows.</summary>
+    /// <exception cref="KeyFileException">There is no such device, or the file cannot be used.</exception>
+    public void Forget(string id) => Change(devices => devices.RemoveAt(IndexOf(devices, id)));
+
+    /// <summary>Gives a device a new key and returns it; the old one works beside it for a while.</summary>
+    /// <param name="id">The device.</param>
+    /// <param name="overlap">How long both work; nothing ends the old one at once.</param>
+    /// <param name="now">The wall clock.</param>
+    /// <exception cref="KeyFileException">There is no such device with a key, or the file cannot be used.</exception>
+    public byte[] Rotate(string id, TimeSpan overlap, DateTimeOffset now)
+    {
+        byte[] key = NewKey();
+        Replace(id, device => device with
+        {
+            Key = device.Key is not null ? key : throw NoKey(device),
+            Former = overlap > TimeSpan.Zero ? new FormerKey(device.Key, now + overlap) : null,
+        });
+        return key;
+    }
+
+    /// <summary>Ends the overlap of a rotation: only the new key works.</summary>
+    /// <exception cref="KeyFileException">There is no such device, or the file cannot be used.</exception>
+    public void EndOverlap(string id) => Replace(id, device => device with { Former = null });
+
+    /// <summary>Changes what a device may do.</summary>
+    /// <exception cref="KeyFileException">There is no such device, or the file cannot be used.</exception>
+    public void Permit(string id, Func<DevicePermissions, DevicePermissions> change) =>
+        Replace(id, device => device with { Permissions = change(device.Permissions) });
+
+    private static KeyFileException NoKey(DeviceEntry device) => new(device.Revoked is not null
+        ? $"device {device.Id} is revoked: \"iotgw device add {device.Id}\" lets it in again"
+        : $"device {device.Id} shows who it is without a key: there is none to change");
+
+    private static int IndexOf(List<DeviceEntry> devices, string id)
     {
         int index = devices.FindIndex(d => d.Id == id);
         return index >= 0
@@ -78,83 +123,43 @@ internal sealed class KeyFile(string path)
             : throw new KeyFileException($"there is no device {id}: \"iotgw device list\" shows those that there are");
     }
 
-    private static DeviceKey NewKey(string id, DateTimeOffset now) => new(
-        id,
-        RandomNumberGenerator.GetBytes(ProtocolConstants.KeyBytes),
-        now.ToString("yyyy-MM-dd'T'HH:mm:ss'Z'", CultureInfo.InvariantCulture));
+    private static DeviceEntry New(string id, DeviceMode mode, DateTimeOffset now) => new()
+    {
+        Id = id,
+        Mode = mode,
+        Key = mode == DeviceMode.Hmac ? NewKey() : null,
+        Added = now,
+    };
 
-    private void Change(Action<List<DeviceKey>> change) => Change(devices =>
+    private static byte[] NewKey() => RandomNumberGenerator.GetBytes(ProtocolConstants.KeyBytes);
+
+    private void Replace(string id, Func<DeviceEntry, DeviceEntry> change) => Change(devices =>
+    {
+        int index = IndexOf(devices, id);
+        devices[index] = change(devices[index]);
+    });
+
+    private void Change(Action<List<DeviceEntry>> change) => Change(devices =>
     {
         change(devices);
         return true;
     });
 
-    private T Change<T>(Func<List<DeviceKey>, T> change)
+    private T Change<T>(Func<List<DeviceEntry>, T> change)
     {
         try
         {
             // Two commands at once must not undo each other's change.
             AtomicFile.MakeDirectory(Path.GetDirectoryName(Path.GetFullPath(path))!);
             using SafeFileHandle exclusive = FileLock.Take(path + ".lock");
-            List<DeviceKey> devices = [.. Read()];
+            List<DeviceEntry> devices = [.. Read()];
             T result = change(devices);
-            AtomicFile.Write(path, Format(devices));
+            AtomicFile.Write(path, KeyFileFormat.Format(devices));
             return result;
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
             throw new KeyFileException($"{path} cannot be changed: {e.Message}");
         }
-    }
-
-    private List<DeviceKey> Parse(byte[] content)
-    {
-        try
-        {
-            using JsonDocument document = JsonDocument.Parse(content);
-            var devices = new List<DeviceKey>();
-            foreach (JsonElement element in document.RootElement.GetProperty("devices").EnumerateArray())
-            {
-                string id = element.GetProperty("id").GetString() ?? "";
-                byte[] key = Convert.FromHexString(element.GetProperty("key").GetString() ?? "");
-                string added = element.TryGetProperty("added", out JsonElement date) ? date.GetString() ?? "" : "";
-                if (!Names.IsDeviceId(Encoding.UTF8.GetBytes(id)))
-                    throw Damaged($"entry {devices.Count + 1} has no legal id");
-                if (key.Length != ProtocolConstants.KeyBytes)
-                    throw Damaged($"the key of {id} is not {ProtocolConstants.KeyBytes} bytes in hexadecimal");
-                if (devices.Exists(d => d.Id == id))
-                    throw Damaged($"{id} is there twice");
-                devices.Add(new DeviceKey(id, key, added));
-            }
-
-            return devices;
-        }
-        catch (Exception e) when (e is JsonException or KeyNotFoundException or InvalidOperationException or FormatException)
-        {
-            throw Damaged(e.Message);
-        }
-    }
-
-    private KeyFileException Damaged(string why) => new($"{path} is damaged ({why}): restore it from a backup");
-
-    private static byte[] Format(List<DeviceKey> devices)
-    {
-        var bytes = new ArrayBufferWriter<byte>();
-        using var json = new Utf8JsonWriter(bytes, new JsonWriterOptions { Indented = true });
-        json.WriteStartObject();
-        json.WriteStartArray("devices");
-        foreach (DeviceKey device in devices.OrderBy(d => d.Id, StringComparer.Ordinal))
-        {
-            json.WriteStartObject();
-            json.WriteString("id", device.Id);
-            json.WriteString("key", Convert.ToHexStringLower(device.Key));
-            json.WriteString("added", device.Added);
-            json.WriteEndObject();
-        }
-
-        json.WriteEndArray();
-        json.WriteEndObject();
-        json.Flush();
-        return bytes.WrittenSpan.ToArray();
     }
 }

@@ -1,12 +1,10 @@
-using System.Security.Cryptography;
-
 using Microsoft.Extensions.Logging;
 
 namespace IotTcpGateway.Keys;
 
 /// <summary>
-/// The keys in force: read from the file, and again within a second of its change. While the file is damaged nobody gets
-/// in: every id then has a key that nobody knows. Safe for several threads.
+/// The devices in force: read from the file, and again within a second of its change. While the file is damaged, or gone
+/// that was there, nobody gets in: every id then is a revoked one. Safe for several threads.
 /// </summary>
 internal sealed partial class KeyRing(string path, TimeProvider time, ILogger logger) : IDisposable
 {
@@ -14,20 +12,22 @@ internal sealed partial class KeyRing(string path, TimeProvider time, ILogger lo
 
     private readonly KeyFile file = new(path);
     private readonly Lock gate = new();
-    private readonly byte[] nobodysKey = RandomNumberGenerator.GetBytes(32);
-    private Dictionary<string, byte[]>? keys = [];
+    private readonly DeviceEntry nobody = new() { Id = "", Added = DateTimeOffset.MinValue, Revoked = DateTimeOffset.MinValue };
+    private Dictionary<string, DeviceEntry>? devices = [];
     private (DateTime Written, long Bytes) seen;
+    private DateTimeOffset formerKeyEnds = DateTimeOffset.MaxValue;
+    private bool wasThere;
     private string lastProblem = "";
     private ITimer? timer;
 
-    /// <summary>The file was read anew: ids whose key went or changed.</summary>
+    /// <summary>The file was read anew: ids of which it says something else now.</summary>
     public event Action<IReadOnlySet<string>>? Changed;
 
-    /// <summary>Devices with a key; 0 while the file is damaged.</summary>
-    public int Count => Volatile.Read(ref keys)?.Count ?? 0;
+    /// <summary>Devices that are not revoked; 0 while the file is damaged.</summary>
+    public int Count => Volatile.Read(ref devices)?.Values.Count(d => d.Revoked is null) ?? 0;
 
     /// <summary>Whether the file is in order.</summary>
-    public bool IsReadable => Volatile.Read(ref keys) is not null;
+    public bool IsReadable => Volatile.Read(ref devices) is not null;
 
     /// <summary>Reads the file and goes on watching it.</summary>
     public void Start()
@@ -36,41 +36,44 @@ internal sealed partial class KeyRing(string path, TimeProvider time, ILogger lo
         timer = time.CreateTimer(_ => Reload(force: false), null, CheckInterval, CheckInterval);
     }
 
-    /// <summary>The key of a device; null if it has none.</summary>
-    public byte[]? Find(string id)
+    /// <summary>What the file says of a device; null if nothing.</summary>
+    public DeviceEntry? Find(string id)
     {
-        Dictionary<string, byte[]>? current = Volatile.Read(ref keys);
-        return current is null ? nobodysKey : current.GetValueOrDefault(id);
+        Dictionary<string, DeviceEntry>? current = Volatile.Read(ref devices);
+        return current is null ? nobody : current.GetValueOrDefault(id);
     }
 
     /// <summary>Reads the file again if it has changed, or in any case.</summary>
     public void Reload(bool force)
     {
         HashSet<string> changed;
+        bool isOther;
         lock (gate)
         {
             (DateTime, long) now = Look();
-            if (!force && now == seen)
+            if (!force && now == seen && time.GetUtcNow() < formerKeyEnds)
                 return;
-            Dictionary<string, byte[]>? before = keys;
-            Dictionary<string, byte[]>? after = ReadNeedsLock();
+            Dictionary<string, DeviceEntry>? before = devices;
+            Dictionary<string, DeviceEntry>? after = ReadNeedsLock();
             // What could not be read is read again next time, changed or not: perhaps no descriptor was free.
             seen = after is null ? (DateTime.MaxValue, 0) : now;
             // A key that went or changed ends the sessions that used it; one that is new, those that came without proof.
             IEnumerable<string> ids = (before ?? []).Keys.Union((after ?? []).Keys);
-            changed = [.. ids.Where(id => !KeysAreEqual(before?.GetValueOrDefault(id), after?.GetValueOrDefault(id)))];
-            Volatile.Write(ref keys, after);
+            isOther = before is null != (after is null);
+            changed = [.. ids.Where(id => !AreSame(before?.GetValueOrDefault(id), after?.GetValueOrDefault(id)))];
+            Volatile.Write(ref devices, after);
         }
 
-        if (changed.Count > 0)
+        // From or to a file that cannot be read it is everybody.
+        if (changed.Count > 0 || isOther)
             Changed?.Invoke(changed);
     }
 
     /// <inheritdoc/>
     public void Dispose() => timer?.Dispose();
 
-    private static bool KeysAreEqual(byte[]? one, byte[]? other) =>
-        one is not null && other is not null && CryptographicOperations.FixedTimeEquals(one, other);
+    private static bool AreSame(DeviceEntry? one, DeviceEntry? other) =>
+        one is null || other is null ? ReferenceEquals(one, other) : one.IsSameAs(other);
 
     private (DateTime Written, long Bytes) Look()
     {
@@ -78,11 +81,17 @@ internal sealed partial class KeyRing(string path, TimeProvider time, ILogger lo
         return info.Exists ? (info.LastWriteTimeUtc, info.Length) : default;
     }
 
-    private Dictionary<string, byte[]>? ReadNeedsLock()
+    private Dictionary<string, DeviceEntry>? ReadNeedsLock()
     {
         try
         {
-            var read = file.Read().ToDictionary(d => d.Id, d => d.Key);
+            bool isThere = File.Exists(path);
+            if (wasThere && !isThere)
+                throw new KeyFileException($"{path} is gone: restore it from a backup, or add the devices anew");
+            DateTimeOffset now = time.GetUtcNow();
+            var read = file.Read().ToDictionary(d => d.Id, d => d.At(now));
+            formerKeyEnds = read.Values.Min(d => d.Former?.Until) ?? DateTimeOffset.MaxValue;
+            wasThere = isThere;
             LogRead(logger, path, read.Count);
             WarnOfOthers();
             lastProblem = "";
@@ -99,8 +108,10 @@ internal sealed partial class KeyRing(string path, TimeProvider time, ILogger lo
 
     private void WarnOfOthers()
     {
-        const UnixFileMode others = UnixFileMode.GroupRead | UnixFileMode.GroupWrite | UnixFileMode.OtherRead | UnixFileMode.OtherWrite;
-        if (File.Exists(path) && (File.GetUnixFileMode(path) & others) != 0)
+        const UnixFileMode others = UnixFileMode.GroupRead | UnixFileMode.OtherRead;
+        if (!wasThere)
+            LogMissing(logger, path);
+        else if ((File.GetUnixFileMode(path) & others) != 0)
             LogReadableByOthers(logger, path);
     }
 
@@ -110,6 +121,10 @@ internal sealed partial class KeyRing(string path, TimeProvider time, ILogger lo
     [LoggerMessage(1502, LogLevel.Critical, "no device can get in: {Why}")]
     private static partial void LogDamaged(ILogger logger, string why);
 
-    [LoggerMessage(1503, LogLevel.Warning, "{Path} can be read or written by others: set its mode to 0600")]
+    [LoggerMessage(1503, LogLevel.Warning, "{Path} can be read by others: set its mode to 0600")]
     private static partial void LogReadableByOthers(ILogger logger, string path);
+
+    [LoggerMessage(1504, LogLevel.Warning,
+        "there is no device key file {Path}: no device has a key; \"iotgw device add ID\" gives one")]
+    private static partial void LogMissing(ILogger logger, string path);
 }

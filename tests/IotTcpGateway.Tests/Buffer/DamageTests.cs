@@ -45,6 +45,39 @@ public sealed class DamageTests : IDisposable
         Assert.Equal(0, rig.Buffer.Records);
     }
 
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void NothingReadableBehindTheHole_IsToldByWhatFollowsInMemoryOrWasTaken(bool hasMoreInMemory)
+    {
+        DeviceStream one = rig.Open("one");
+        rig.Add(one, 1, 60);
+        rig.SpillAll();
+        rig.KillAndStart();
+        one = rig.Open("one");
+        Assert.Equal(60u, one.HighestTaken);
+        if (hasMoreInMemory)
+            rig.Add(one, 61, 5);
+        string segment = rig.Directory["lane-2"].Names.Single(n => n.EndsWith(".seg", StringComparison.Ordinal));
+        rig.Directory["lane-2"].Unreadable = (segment, 20_000, 1_000_000);
+
+        List<Taken> taken = [];
+        for (int attempt = 0; attempt <= Pager.ReadAttemptsAtEnd; attempt++)
+        {
+            rig.Pager.Step();
+            rig.Time.Advance(Pager.RetryAfter);
+        }
+
+        taken.AddRange(rig.TakeAll(isConfirmed: true));
+        rig.Advance(1000);
+        GapReport gap = Assert.Single(rig.Gaps());
+        Assert.Equal(rig.Status.Lost, gap.Count);
+        Assert.Equal((60u, DropReason.Damaged), (gap.To, gap.Reason));
+        Assert.Equal(hasMoreInMemory ? 65 : 60, taken.Count + gap.Count);
+        Assert.Equal(SpillRig.Sequences(1, (int)gap.From - 1), taken.Take((int)gap.From - 1).Select(t => t.Sequence));
+        Assert.Equal(0, rig.Buffer.Records);
+    }
+
     // The body of a frame is filled with its sequence.
     private void TurnABitOf(byte fill)
     {

@@ -176,6 +176,9 @@ public sealed class PagingTests
         {
             Assert.NotEqual(Timeout.InfiniteTimeSpan, rig.Pager.Step());
             Assert.Equal(0, rig.Status.Lost);
+            // Somebody wants the page again and again: that is not another attempt.
+            Assert.NotEqual(Timeout.InfiniteTimeSpan, rig.Pager.Step());
+            rig.Time.Advance(Pager.RetryAfter);
         }
 
         List<Taken> taken = rig.TakeAll(isConfirmed: true);
@@ -196,7 +199,11 @@ public sealed class PagingTests
         rig.KillAndStart();
         rig.Directory.Fault = operation => operation == DiskOperation.Read ? DiskError.InputOutput : 0;
         for (int attempt = 1; attempt < Pager.ReadAttempts; attempt++)
+        {
             Assert.NotEqual(Timeout.InfiniteTimeSpan, rig.Pager.Step());
+            rig.Time.Advance(Pager.RetryAfter);
+        }
+
         rig.Directory.Fault = null;
         Assert.Equal(SpillRig.Sequences(1, 60), rig.TakeAll(isConfirmed: true).Select(t => t.Sequence));
         Assert.Equal(0, rig.Status.Lost);

@@ -3,7 +3,6 @@ using System.Diagnostics.Metrics;
 using IotTcpGateway.Buffer;
 using IotTcpGateway.Protocol;
 
-using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Time.Testing;
 
 using Xunit;
@@ -82,7 +81,7 @@ internal sealed class SpillRig : IDisposable
         var settings = new LaneSettings(1 << 20, Options.MaxAge, new RunTime(Time), HostBoot, _ => null);
         Disk = new BufferDisk(Directory, Options, settings, Buffer);
         Spiller = new Spiller(Buffer, Disk, Ledger, Options, Time, meter, new ListLogger(log));
-        Pager = new Pager(Buffer, Disk, Spiller.Lost, Ledger);
+        Pager = new Pager(Buffer, Disk, Time, Spiller.Lost, Ledger);
         var custody = new CustodyMemory(BootsMax);
         IsOpen = Spiller.TryOpen(custody);
         Custody = [.. custody.Entries];
@@ -246,26 +245,7 @@ internal sealed class SpillRig : IDisposable
         Ledger.Dispose();
         Buffer.Dispose();
     }
-
-    private sealed class ListLogger(List<LogLine> lines) : ILogger
-    {
-        public IDisposable? BeginScope<TState>(TState state)
-            where TState : notnull => null;
-
-        public bool IsEnabled(LogLevel logLevel) => true;
-
-        public void Log<TState>(
-            LogLevel logLevel,
-            EventId eventId,
-            TState state,
-            Exception? exception,
-            Func<TState, Exception?, string> formatter) =>
-            lines.Add(new LogLine(eventId.Id, formatter(state, exception)));
-    }
 }
-
-/// <summary>A line of the log.</summary>
-internal sealed record LogLine(int Event, string Text);
 
 /// <summary>Hears of a stream's progress, and notes what was safe each time.</summary>
 internal sealed class StreamWitness(DeviceStream stream) : IStreamOwner

@@ -29,5 +29,5 @@ internal static class Statuses
     };
 
     public static GatewayHealth Health(Meter meter, Func<bool>? isAlive = null, Func<bool>? isReady = null) =>
-        new(new MetricsRegistry(meter), () => Create(isReady?.Invoke() ?? true), isAlive ?? (() => true));
+        new(new MetricsRegistry(meter), () => Create(isReady?.Invoke() ?? true), () => new DevicesReport([], []), isAlive ?? (() => true));
 }

@@ -17,7 +17,7 @@ public partial class HouseTests
         ["Files"] = [],
         ["Forward"] = ["Buffer", "Commands", "Protocol", "Time"],
         ["Health"] = [],
-        ["Ingest"] = ["Buffer", "Commands", "Protocol", "Time"],
+        ["Ingest"] = ["Buffer", "Commands", "Keys", "Protocol", "Time"],
         ["Keys"] = ["Files", "Protocol"],
         ["Time"] = ["Buffer"],
     };

@@ -1,6 +1,7 @@
 using System.Net;
 
 using IotTcpGateway.Buffer;
+using IotTcpGateway.Keys;
 using IotTcpGateway.Protocol;
 using IotTcpGateway.TestKit;
 
@@ -74,7 +75,7 @@ public class HandshakeTests
         using RawDevice device = await rig.ConnectAsync();
         await device.SendHelloAsync("d1", mode: AuthenticationMode.Hmac);
         byte[] nonce = (await device.ExpectAsync(FrameType.Challenge)).Body;
-        rig.Keys.Clear();
+        rig.Known.Clear();
         var proof = new byte[32];
         // The proof itself does not matter: there is nothing to compare it with.
         Proofs.Device(key, [], nonce, proof);
@@ -211,14 +212,14 @@ public class HandshakeTests
         await device.SendDataAsync(3);
         await rig.TakeAsync(1);
         // The key is gone from the file, the session is still there: none must not displace it.
-        rig.Keys.Clear();
+        rig.Known.TryRemove("d1", out DeviceEntry? known);
         using (RawDevice identity = await rig.ConnectAsync())
         {
             await identity.SendHelloAsync("d1", boot: 5, highestUsed: 1);
             await identity.ExpectRefuseAsync(RefuseReason.AuthenticationFailed);
         }
 
-        rig.Keys["d1"] = key;
+        rig.Known["d1"] = known!;
         using (RawDevice boot = await rig.ConnectAsync())
         {
             await boot.SendProofAsync("d1", key, boot: 5, highestUsed: 1);

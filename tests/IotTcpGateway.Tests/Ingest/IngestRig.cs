@@ -5,6 +5,7 @@ using System.Net;
 using IotTcpGateway.Buffer;
 using IotTcpGateway.Commands;
 using IotTcpGateway.Ingest;
+using IotTcpGateway.Keys;
 using IotTcpGateway.TestKit;
 using IotTcpGateway.Time;
 
@@ -47,7 +48,7 @@ internal sealed class IngestRig : IAsyncDisposable, ILogger
         devices?.Invoke(devicesOptions);
         Clock = new GatewayClock(Time, () => IsSynchronised);
         Ingest = new IngestService(
-            devicesOptions, Buffer, Board, Commands, Clock, Time, meter, FindKey, this);
+            devicesOptions, Buffer, Board, Commands, Clock, Time, meter, Find, this);
         meters.InstrumentPublished = (instrument, all) =>
         {
             if (instrument.Meter == meter)
@@ -78,7 +79,8 @@ internal sealed class IngestRig : IAsyncDisposable, ILogger
 
     public CommandBoard Commands { get; } = new();
 
-    public ConcurrentDictionary<string, byte[]> Keys { get; } = new();
+    /// <summary>What the key file says.</summary>
+    public ConcurrentDictionary<string, DeviceEntry> Known { get; } = new();
 
     /// <summary>Called when a key was looked up and before it is used.</summary>
     public Action? KeyFound { get; set; }
@@ -97,7 +99,17 @@ internal sealed class IngestRig : IAsyncDisposable, ILogger
 
     public Task<RawDevice> ConnectAsync() => RawDevice.ConnectAsync(Endpoint);
 
-    public byte[] MakeKey(string id) => Keys[id] = System.Security.Cryptography.RandomNumberGenerator.GetBytes(32);
+    public byte[] MakeKey(string id) => Know(id).Key!;
+
+    /// <summary>Puts a device into the key file, with a new key if it is to have one.</summary>
+    public DeviceEntry Know(string id, DeviceMode mode = DeviceMode.Hmac, DevicePermissions? permissions = null) => Known[id] = new DeviceEntry
+    {
+        Id = id,
+        Mode = mode,
+        Key = mode == DeviceMode.Hmac ? System.Security.Cryptography.RandomNumberGenerator.GetBytes(32) : null,
+        Added = Time.GetUtcNow(),
+        Permissions = permissions ?? DevicePermissions.Unlimited,
+    };
 
     /// <summary>Takes so many records; they are with the test, as they were with the forwarder.</summary>
     public async Task<TakenRecord[]> TakeAsync(int records)
@@ -187,11 +199,11 @@ internal sealed class IngestRig : IAsyncDisposable, ILogger
         added.Dispose();
     }
 
-    private byte[]? FindKey(string id)
+    private DeviceEntry? Find(string id)
     {
-        byte[]? key = Keys.GetValueOrDefault(id);
+        DeviceEntry? known = Known.GetValueOrDefault(id);
         KeyFound?.Invoke();
-        return key;
+        return known;
     }
 
     IDisposable? ILogger.BeginScope<TState>(TState state) => null;

@@ -76,7 +76,7 @@ public class TakeoverTests
         using RawDevice device = await RawDevice.OpenHmacAsync(rig.Endpoint, "d1", key);
         // The session has looked at the keys for the last time.
         await device.PingAsync();
-        rig.Keys.Clear();
+        rig.Known.Clear();
         using RawDevice none = await rig.ConnectAsync();
         await none.SendHelloAsync("d1");
         await none.ExpectRefuseAsync(RefuseReason.AuthenticationFailed);
@@ -163,7 +163,7 @@ public class TakeoverTests
     }
 
     [Fact]
-    public async Task ChangeKeys_RevokedAndRotated_SessionsEndAndOthersStay()
+    public async Task KnownChanged_RevokedAndRotated_SessionsEndAndOthersStay()
     {
         await using var rig = new IngestRig();
         using RawDevice kept = await RawDevice.OpenHmacAsync(rig.Endpoint, "kept", rig.MakeKey("kept"));
@@ -172,9 +172,9 @@ public class TakeoverTests
         using RawDevice added = await rig.OpenAsync("added");
         foreach (RawDevice device in new[] { kept, revoked, none, added })
             await device.PingAsync();
-        byte[] keptKey = rig.Keys["kept"];
-        Dictionary<string, byte[]> file = new() { ["kept"] = keptKey, ["added"] = new byte[32] };
-        rig.Ingest.ChangeKeys(id => file.GetValueOrDefault(id), id => id == "kept");
+        rig.Known["revoked"] = rig.Known["revoked"] with { Key = null, Revoked = rig.Time.GetUtcNow() };
+        rig.Know("added");
+        rig.Ingest.KnownChanged(new HashSet<string> { "revoked", "added" });
         await revoked.ExpectByeAsync(ByeReason.Normal);
         await added.ExpectByeAsync(ByeReason.Normal);
         Assert.Empty(await kept.PingAsync());
@@ -182,15 +182,15 @@ public class TakeoverTests
     }
 
     [Fact]
-    public async Task ChangeKeys_WhileADeviceProvesItself_EndsItsSession()
+    public async Task KnownChanged_WhileADeviceProvesItself_EndsItsSession()
     {
         await using var rig = new IngestRig();
         byte[] key = rig.MakeKey("d1");
         rig.KeyFound = () =>
         {
             rig.KeyFound = null;
-            rig.Keys.Clear();
-            rig.Ingest.ChangeKeys(_ => null, _ => false);
+            rig.Known.Clear();
+            rig.Ingest.KnownChanged(new HashSet<string> { "d1" });
         };
         using RawDevice device = await RawDevice.OpenHmacAsync(rig.Endpoint, "d1", key);
         await device.ExpectByeAsync(ByeReason.Normal);
@@ -204,12 +204,12 @@ public class TakeoverTests
         rig.MakeKey("revoked");
         using (RawDevice one = await rig.OpenAsync("gone"))
         using (RawDevice two = await RawDevice.OpenHmacAsync(rig.Endpoint, "keyed", key))
-        using (RawDevice three = await RawDevice.OpenHmacAsync(rig.Endpoint, "revoked", rig.Keys["revoked"]))
+        using (RawDevice three = await RawDevice.OpenHmacAsync(rig.Endpoint, "revoked", rig.Known["revoked"].Key!))
         {
         }
 
         await IngestRig.UntilAsync(() => rig.Board.OnlineCount == 0);
-        rig.Keys.TryRemove("revoked", out _);
+        rig.Known.TryRemove("revoked", out _);
         rig.TakeNotices();
         rig.Time.Advance(TimeSpan.FromDays(6.9));
         rig.Time.Advance(TimeSpan.FromHours(1.1));

@@ -1,6 +1,5 @@
 using IotTcpGateway.Keys;
 
-using Microsoft.Extensions.Logging.Abstractions;
 using Microsoft.Extensions.Time.Testing;
 
 using Xunit;
@@ -9,6 +8,8 @@ namespace IotTcpGateway.Tests.Keys;
 
 public sealed class KeyFileTests : IDisposable
 {
+    private const string Hex = "000102030405060708090a0b0c0d0e0f000102030405060708090a0b0c0d0e0f";
+
     private readonly DirectoryInfo directory = Directory.CreateTempSubdirectory("iotgw-test-");
     private readonly FakeTimeProvider time = new(new DateTimeOffset(2026, 1, 2, 3, 4, 5, TimeSpan.Zero));
 
@@ -26,8 +27,8 @@ public sealed class KeyFileTests : IDisposable
     {
         byte[] key = Keys.Add("pump-7", time.GetUtcNow());
         Assert.Equal(32, key.Length);
-        DeviceKey device = Assert.Single(Keys.Read());
-        Assert.Equal(("pump-7", "2026-01-02T03:04:05Z"), (device.Id, device.Added));
+        DeviceEntry device = Assert.Single(Keys.Read());
+        Assert.Equal(("pump-7", DeviceMode.Hmac, time.GetUtcNow()), (device.Id, device.Mode, device.Added));
         Assert.Equal(key, device.Key);
         Assert.Equal(UnixFileMode.UserRead | UnixFileMode.UserWrite, File.GetUnixFileMode(FilePath));
     }
@@ -41,17 +42,60 @@ public sealed class KeyFileTests : IDisposable
     }
 
     [Fact]
-    public void RotateAndRevoke_ChangeOnlyTheirDevice()
+    public void Add_WithoutKeyAndWithPermissions_ReadsBackTheSame()
     {
-        byte[] a = Keys.Add("a", time.GetUtcNow());
+        var permissions = new DevicePermissions { Channels = ["pump/#", "+/t"], Commands = [], FramesPerSecond = 7, Priority = 3 };
+        Assert.Null(Keys.Add("c", DeviceMode.Certificate, permissions, time.GetUtcNow()));
+        Assert.Null(Keys.Add("n", DeviceMode.None, DevicePermissions.Unlimited, time.GetUtcNow()));
+        IReadOnlyList<DeviceEntry> read = Keys.Read();
+        Assert.Equal([DeviceMode.Certificate, DeviceMode.None], read.Select(d => d.Mode));
+        Assert.True(permissions.IsSameAs(read[0].Permissions));
+        Assert.Same(DevicePermissions.Unlimited, read[1].Permissions);
+    }
+
+    [Fact]
+    public void Revoke_KeepsTheIdWithoutAKeyUntilItIsAddedAgain()
+    {
+        byte[] old = Keys.Add("a", time.GetUtcNow());
         byte[] b = Keys.Add("b", time.GetUtcNow());
-        byte[] rotated = Keys.Rotate("a", time.GetUtcNow());
-        Assert.NotEqual(a, rotated);
-        Assert.Equal([rotated, b], Keys.Read().Select(d => d.Key));
-        Keys.Revoke("a");
+        Keys.Rotate("a", TimeSpan.FromHours(1), time.GetUtcNow());
+        Keys.Revoke("a", time.GetUtcNow());
+        DeviceEntry revoked = Keys.Read()[0];
+        Assert.Equal((null, null, time.GetUtcNow()), (revoked.Key, revoked.Former, revoked.Revoked));
+        Assert.Equal(b, Keys.Read()[1].Key);
+        Assert.DoesNotContain(Convert.ToHexStringLower(old), File.ReadAllText(FilePath), StringComparison.Ordinal);
+        Assert.Contains("revoked", Assert.Throws<KeyFileException>(() => Keys.Rotate("a", default, time.GetUtcNow())).Message, StringComparison.Ordinal);
+        byte[] again = Keys.Add("a", time.GetUtcNow());
+        Assert.Equal(again, Keys.Read()[0].Key);
+        Assert.Null(Keys.Read()[0].Revoked);
+        Keys.Forget("a");
         Assert.Equal("b", Assert.Single(Keys.Read()).Id);
-        Assert.Throws<KeyFileException>(() => Keys.Revoke("a"));
-        Assert.Throws<KeyFileException>(() => Keys.Rotate("a", time.GetUtcNow()));
+        Assert.Throws<KeyFileException>(() => Keys.Revoke("a", time.GetUtcNow()));
+        Assert.Throws<KeyFileException>(() => Keys.Forget("a"));
+    }
+
+    [Fact]
+    public void Rotate_WithOverlap_HasBothKeysAndWithoutOneOnly()
+    {
+        byte[] first = Keys.Add("a", time.GetUtcNow());
+        byte[] second = Keys.Rotate("a", TimeSpan.FromHours(1), time.GetUtcNow());
+        DeviceEntry both = Assert.Single(Keys.Read());
+        Assert.Equal(second, both.Key);
+        Assert.Equal(first, both.Former!.Key);
+        Assert.Equal(time.GetUtcNow().AddHours(1), both.Former.Until);
+        Assert.NotNull(both.At(time.GetUtcNow().AddMinutes(59)).Former);
+        Assert.Null(both.At(time.GetUtcNow().AddHours(1)).Former);
+        Assert.True(both.Covers(DeviceEntry.PrintOf(first), DeviceMode.Hmac));
+        Keys.EndOverlap("a");
+        DeviceEntry one = Assert.Single(Keys.Read());
+        Assert.Equal(second, one.Key);
+        Assert.Null(one.Former);
+        Assert.False(one.Covers(DeviceEntry.PrintOf(first), DeviceMode.Hmac));
+        byte[] third = Keys.Rotate("a", TimeSpan.Zero, time.GetUtcNow());
+        Assert.Equal(third, Keys.Read()[0].Key);
+        Assert.Null(Keys.Read()[0].Former);
+        Keys.Add("n", DeviceMode.None, DevicePermissions.Unlimited, time.GetUtcNow());
+        Assert.Throws<KeyFileException>(() => Keys.Rotate("n", default, time.GetUtcNow()));
     }
 
     [Theory]
@@ -63,57 +107,42 @@ public sealed class KeyFileTests : IDisposable
     [InlineData("""{"devices":[{"id":"a"}]}""")]
     [InlineData("""{"devices":[{"id":"a","key":"00"}]}""")]
     [InlineData("""{"devices":[{"id":"a","key":"zz"}]}""")]
-    [InlineData("""{"devices":[{"id":"a/b","key":"000102030405060708090a0b0c0d0e0f000102030405060708090a0b0c0d0e0f"}]}""")]
-    [InlineData("""{"devices":[{"id":7,"key":"000102030405060708090a0b0c0d0e0f000102030405060708090a0b0c0d0e0f"}]}""")]
-    public void Read_Damaged_SaysSo(string content)
+    [InlineData($$"""{"devices":[{"id":"a/b","key":"{{Hex}}"}]}""")]
+    [InlineData($$"""{"devices":[{"id":7,"key":"{{Hex}}"}]}""")]
+    [InlineData($$"""{"devices":[{"id":"a","key":"{{Hex}}"},{"id":"a","key":"{{Hex}}"}]}""")]
+    [InlineData($$"""{"devices":[{"id":"a","key":"{{Hex}}","chanels":["t"]}]}""")]
+    [InlineData($$"""{"devices":[{"id":"a","key":"{{Hex}}","channels":["t//u"]}]}""")]
+    [InlineData($$"""{"devices":[{"id":"a","key":"{{Hex}}","channels":["#/t"]}]}""")]
+    [InlineData($$"""{"devices":[{"id":"a","key":"{{Hex}}","priority":4}]}""")]
+    [InlineData($$"""{"devices":[{"id":"a","key":"{{Hex}}","authentication":"none"}]}""")]
+    [InlineData($$"""{"devices":[{"id":"a","key":"{{Hex}}","revoked":"2026-01-02T03:04:05Z"}]}""")]
+    [InlineData("""{"devices":[{"id":"a","authentication":"maybe"}]}""")]
+    [InlineData("""{"format":3,"devices":[]}""")]
+    public void Read_Damaged_SaysSoAndQuotesNoKey(string content)
     {
         WriteRaw(content);
-        Assert.Contains("damaged", Assert.Throws<KeyFileException>(Keys.Read).Message, StringComparison.Ordinal);
+        string message = Assert.Throws<KeyFileException>(Keys.Read).Message;
+        Assert.Contains("damaged", message, StringComparison.Ordinal);
+        Assert.DoesNotContain(Hex, message, StringComparison.Ordinal);
     }
 
     [Fact]
-    public void Ring_ChangedFile_IsTakenWithinASecondAndTellsWhoseKeyChanged()
+    public void Read_FirstFormat_IsRead()
+    {
+        WriteRaw($$"""{"devices":[{"id":"a","key":"{{Hex}}","added":""},{"id":"b","key":"{{Hex}}","added":"2026-01-02T03:04:05Z"}]}""");
+        Assert.Equal([DateTimeOffset.MinValue, time.GetUtcNow()], Keys.Read().Select(d => d.Added));
+        Keys.Add("c", time.GetUtcNow());
+        Assert.Equal(["a", "b", "c"], Keys.Read().Select(d => d.Id));
+    }
+
+    [Theory]
+    [InlineData(UnixFileMode.GroupWrite)]
+    [InlineData(UnixFileMode.OtherWrite)]
+    public void Read_FileThatOthersMayWrite_IsNotBelieved(UnixFileMode others)
     {
         Keys.Add("a", time.GetUtcNow());
-        byte[] b = Keys.Add("b", time.GetUtcNow());
-        using var ring = new KeyRing(FilePath, time, NullLogger.Instance);
-        ring.Start();
-        var changes = new List<IReadOnlySet<string>>();
-        ring.Changed += changes.Add;
-
-        byte[] rotated = Keys.Rotate("a", time.GetUtcNow());
-        Keys.Add("c", time.GetUtcNow());
-        time.Advance(TimeSpan.FromSeconds(1));
-
-        Assert.Equal(["a", "c"], Assert.Single(changes).Order());
-        Assert.Equal(rotated, ring.Find("a"));
-        Assert.Equal(b, ring.Find("b"));
-        Assert.Null(ring.Find("nobody"));
-    }
-
-    [Fact]
-    public void Ring_DamagedFile_LetsNobodyInAndRecovers()
-    {
-        byte[] a = Keys.Add("a", time.GetUtcNow());
-        using var ring = new KeyRing(FilePath, time, NullLogger.Instance);
-        ring.Start();
-        var changes = new List<IReadOnlySet<string>>();
-        ring.Changed += changes.Add;
-        byte[] right = File.ReadAllBytes(FilePath);
-
-        WriteRaw("damaged");
-        time.Advance(TimeSpan.FromSeconds(1));
-        Assert.False(ring.IsReadable);
-        // Everybody has a key that nobody knows: who proves one fails, and who comes without proof is refused.
-        Assert.NotNull(ring.Find("unknown"));
-        Assert.NotEqual(a, ring.Find("a"));
-        Assert.Equal(["a"], Assert.Single(changes));
-
-        File.WriteAllBytes(FilePath, right);
-        time.Advance(TimeSpan.FromSeconds(1));
-        Assert.True(ring.IsReadable);
-        Assert.Equal(a, ring.Find("a"));
-        Assert.Null(ring.Find("unknown"));
+        File.SetUnixFileMode(FilePath, UnixFileMode.UserRead | UnixFileMode.UserWrite | others);
+        Assert.Contains("written by others", Assert.Throws<KeyFileException>(Keys.Read).Message, StringComparison.Ordinal);
     }
 
     [Fact]

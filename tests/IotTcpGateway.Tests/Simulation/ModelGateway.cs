@@ -41,7 +41,7 @@ internal sealed class ModelGateway : IDisposable
         var settings = new LaneSettings(1 << 20, options.MaxAge, new RunTime(time), hostBoot, _ => null);
         disk = new BufferDisk(volume, options, settings, Buffer);
         spiller = new Spiller(Buffer, disk, Ledger, options, time, meter, NullLogger.Instance);
-        pager = new Pager(Buffer, disk, Lost);
+        pager = new Pager(Buffer, disk, time, Lost);
         Buffer.SpillDue += () => isSpillerWoken = true;
         Buffer.PageDue += () => isPagerWoken = true;
         volume.CursorSynced = account.CursorSynced;
