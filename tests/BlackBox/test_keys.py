@@ -278,7 +278,7 @@ class Enrolment(BlackBox):
         self.assertIn("does not wait", done.stderr)
         done = iotgw("device", "approve", "pump-7", "--channels", "t", *place)
         self.assertEqual((done.returncode, done.stderr), (0, ""), done)
-        running.wait_log("device keys read from .*: 1 devices")
+        running.wait_log("devices.json: 1 devices")
         enter()
         shown = iotgw("device", "list", *place).stdout
         self.assertRegex(shown, r"pump-7 +none since .* online by none .*\(channels t\)")
