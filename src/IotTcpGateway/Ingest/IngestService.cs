@@ -34,7 +34,7 @@ internal sealed partial class IngestService : IDisposable
         Func<string, byte[]?> findKey,
         ILogger logger)
     {
-        Metrics = new IngestMetrics(meter, () => Connections);
+        Metrics = new IngestMetrics(meter, () => Connections, CertificateExpiries);
         context = new IngestContext
         {
             Buffer = buffer,
@@ -72,7 +72,8 @@ internal sealed partial class IngestService : IDisposable
     public Task Completion { get; private set; } = Task.CompletedTask;
 
     /// <summary>
-    /// Binds every listener and begins to accept; throws SocketException if an endpoint cannot be used.
+    /// Binds every listener and begins to accept; throws SocketException if an endpoint cannot be used, IOException if a
+    /// file for TLS cannot.
     /// </summary>
     public void Start(IEnumerable<ListenerOptions> options)
     {
@@ -113,7 +114,7 @@ internal sealed partial class IngestService : IDisposable
         context.FindKey = findKey;
         // A session that opens at this moment looks at the keys after it is seen to be open.
         Interlocked.MemoryBarrier();
-        foreach (Session session in AllSessions())
+        foreach (Session session in AllSessions().Where(s => !s.IsByCertificate))
         {
             bool hasKey = session.IsOpen && findKey(session.DeviceId) is not null;
             if (session.IsAuthenticated ? !isKeyUnchanged(session.DeviceId) : hasKey)
@@ -184,6 +185,11 @@ internal sealed partial class IngestService : IDisposable
             await ended.ConfigureAwait(false);
         }
     }
+
+    private IEnumerable<Measurement<double>> CertificateExpiries() => listeners.Where(l => l.Tls is not null).Select(
+        l => new Measurement<double>(
+            Math.Round((l.Tls!.Current.NotAfter - context.Time.GetUtcNow()).TotalSeconds),
+            new KeyValuePair<string, object?>("listener", l.Options.Name)));
 
     private List<Session> AllSessions()
     {

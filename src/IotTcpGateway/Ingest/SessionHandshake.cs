@@ -46,6 +46,9 @@ internal sealed partial class Session
                 : End(Unauthenticated("none, for a device that has a key"));
         }
 
+        if (mode == AuthenticationMode.Certificate)
+            return TakeCertificate();
+
         wantsTags = hello.Features.HasFlag(Features.TaggedFrames);
         helloBody = body.ToArray();
         gatewayNonce = RandomNumberGenerator.GetBytes(ProtocolConstants.NonceBytes);
@@ -145,7 +148,7 @@ internal sealed partial class Session
             IdleTimeoutSeconds = (ushort)Math.Clamp(limits.IdleTimeout.TotalSeconds, 1, ushort.MaxValue),
             FeaturesGranted = tags ? Features.TaggedFrames : Features.None,
         }.WriteBody(body);
-        FrameTagger? fromGateway = IsAuthenticated ? Prove(body, tags) : null;
+        FrameTagger? fromGateway = mode == AuthenticationMode.Hmac ? Prove(body, tags) : null;
         state = State.Open;
         context.Buffer.SetOwner(stream, outbox);
         context.Board.SetStatus(StateOf(isOnline: true, reason: ""), turn);
@@ -153,7 +156,8 @@ internal sealed partial class Session
         // Afterwards, so that no COMMAND comes before WELCOME.
         context.Commands.Attach(deviceId, this);
         LogOnline(context.Logger, deviceId, Address, mode);
-        EndIfKeyChanged();
+        if (!IsByCertificate)
+            EndIfKeyChanged();
     }
 
     private FrameTagger? Prove(Span<byte> welcome, bool tags)
