@@ -25,7 +25,9 @@ internal sealed class ClientTrust
     private const int ChainMax = 5;
     private const string ClientAuthentication = "1.3.6.1.5.5.7.3.2";
     private const X509ChainStatusFlags Unknown =
-        X509ChainStatusFlags.UntrustedRoot | X509ChainStatusFlags.PartialChain | X509ChainStatusFlags.ExplicitDistrust;
+        X509ChainStatusFlags.UntrustedRoot | X509ChainStatusFlags.PartialChain | X509ChainStatusFlags.ExplicitDistrust
+        // An authority of the same name and another key.
+        | X509ChainStatusFlags.NotSignatureValid;
 
     private readonly HashSet<AuthorityId> anchors;
     private readonly Dictionary<AuthorityId, RevocationList> revoked;
