@@ -15,17 +15,24 @@ internal static class CrossRules
     // A commit's bytes and a reader's buffer for each of three lanes, quarantine and ledger.
     private const long DiskHeapBytes = 6 << 20;
 
+    // Above a plain connection, with TLS: some 15 KiB used, and a record of 16 KiB while it comes in.
+    private const long TlsHeapBytes = 36 << 10;
+
+    // OpenSSL's, outside the managed heap: some 45 KiB used.
+    private const long TlsNativeBytes = 48 << 10;
+
     /// <summary>What the managed heap may take, in bytes: a base, and so much a connection (about 5 KiB are used).</summary>
     public static long HeapBytesMax(GatewayConfiguration configuration) =>
         (56L << 20) + (configuration.Buffer.Disk > 0 ? DiskHeapBytes : 0)
         + (configuration.Buffer.Disk > 0 ? 2 : 1) * configuration.Devices.MaxTableMemory + (2 * configuration.Mqtt.InFlightMemory)
-        + (configuration.Listeners.Sum(l => (long)l.MaxConnections + l.MaxUnauthenticated) * (12 << 10));
+        + (configuration.Listeners.Sum(Connections) * (12 << 10)) + (TlsConnections(configuration) * TlsHeapBytes);
 
     public static IEnumerable<ConfigurationFault> Check(GatewayConfiguration configuration, long machineMemoryBytes) =>
     [
         .. Listeners(configuration.Listeners),
         .. Mqtt(configuration),
         .. Files(configuration.Mqtt),
+        .. TlsRules.Check(configuration.Listeners),
         .. Disk(configuration.Buffer),
         .. Memory(configuration, machineMemoryBytes),
     ];
@@ -43,8 +50,15 @@ internal static class CrossRules
         {
             if (listener.Authentication.Contains("none") && !IPAddress.IsLoopback(listener.ParsedEndpoint.Address))
                 yield return $"listener {listener.Name}: authentication \"none\" lets anybody who reaches {listener.Endpoint} send as any device without a key";
+            if (TlsRules.Warning(listener) is { } warning)
+                yield return warning;
         }
     }
+
+    private static long Connections(ListenerOptions listener) => (long)listener.MaxConnections + listener.MaxUnauthenticated;
+
+    private static long TlsConnections(GatewayConfiguration configuration) =>
+        configuration.Listeners.Where(l => l.Tls is not null).Sum(Connections);
 
     private static IEnumerable<ConfigurationFault> Listeners(List<ListenerOptions> listeners)
     {
@@ -58,7 +72,7 @@ internal static class CrossRules
             if (one.ParsedEndpoint.Port != 0 && listeners.Take(i).Any(other => other.Endpoint == one.Endpoint))
                 yield return new ConfigurationFault($"listeners.{i}.endpoint", $"{one.Endpoint} is taken by another listener", "give each an endpoint of its own");
             if (one.Authentication.Count == 0)
-                yield return new ConfigurationFault($"listeners.{i}.authentication", "nobody could get in", "name \"hmac\", \"none\" or both");
+                yield return new ConfigurationFault($"listeners.{i}.authentication", "nobody could get in", "name \"hmac\", \"certificate\" or \"none\"");
         }
     }
 
@@ -133,7 +147,7 @@ internal static class CrossRules
 
     private static IEnumerable<ConfigurationFault> Memory(GatewayConfiguration configuration, long machineMemoryBytes)
     {
-        long sum = configuration.Buffer.Memory + HeapBytesMax(configuration);
+        long sum = configuration.Buffer.Memory + HeapBytesMax(configuration) + (TlsConnections(configuration) * TlsNativeBytes);
         if (sum > machineMemoryBytes / 100 * MemorySharePercent)
         {
             yield return new ConfigurationFault(

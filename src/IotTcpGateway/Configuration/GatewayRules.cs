@@ -6,6 +6,7 @@ using IotTcpGateway.Forward;
 using IotTcpGateway.Health;
 using IotTcpGateway.Ingest;
 using IotTcpGateway.Protocol;
+using IotTcpGateway.Tls;
 
 using Microsoft.Extensions.Logging;
 
@@ -40,7 +41,7 @@ internal static class GatewayRules
             o => o.Endpoint, (o, v) => o.Endpoint = v, "Address and port to listen on; [::] takes IPv4 too.")
         .With("protocol", new ChoiceRule<string>(("itgp", "itgp")), o => o.Protocol, (o, v) => o.Protocol = v,
             "What devices speak.")
-        .With("authentication", new ListRule<string>(new ChoiceRule<string>(("hmac", "hmac"), ("none", "none")), 2),
+        .With("authentication", new ListRule<string>(new ChoiceRule<string>(("hmac", "hmac"), ("none", "none"), ("certificate", "certificate")), 3),
             o => o.Authentication, (o, v) => o.Authentication = v, "How devices may show who they are.")
         .With("allowFrom", new ListRule<string>(new TextRule("a CIDR block such as 192.168.0.0/16 or fd00::/8", IsNetwork), 256),
             o => o.AllowFrom, (o, v) => o.AllowFrom = v, "Networks that are let in; empty lets everybody in.")
@@ -67,7 +68,20 @@ internal static class GatewayRules
         .With("badFramesPerMinute", new IntegerRule(1, 1_000_000), o => o.BadFramesPerMinute, (o, v) => o.BadFramesPerMinute = v,
             "Broken frames and handshakes of one address in a minute, before it is refused for a minute.")
         .With("offencesPerMinute", new IntegerRule(1, 1_000_000), o => o.OffencesPerMinute, (o, v) => o.OffencesPerMinute = v,
-            "Failed proofs, and right frames at the wrong time, of one address in a minute, before it is refused for a minute.");
+            "Failed proofs, and right frames at the wrong time, of one address in a minute, before it is refused for a minute.")
+        .With("tls", ListenerTls(), o => o.Tls, (o, v) => o.Tls = v, "TLS 1.2 and 1.3; plain TCP if absent.");
+
+    private static SectionRule<ListenerTlsOptions> ListenerTls() => new SectionRule<ListenerTlsOptions>()
+        .With("certificate", Path("a certificate in PEM"), o => o.Certificate, (o, v) => o.Certificate = v,
+            "The gateway's certificate for devices, then any intermediates.")
+        .With("key", Path("a private key in PEM"), o => o.Key, (o, v) => o.Key = v,
+            "The key of that certificate, without a passphrase.")
+        .With("clientCa", Path("certificates in PEM"), o => o.ClientCa, (o, v) => o.ClientCa = v,
+            "Authorities, roots and intermediates, that vouch for devices; without it no device is asked for a certificate.")
+        .With("crl", Path("revocation lists in PEM, or one in DER"), o => o.Crl, (o, v) => o.Crl = v,
+            "What these authorities have revoked.")
+        .With("handshakesPerSecond", new IntegerRule(1, 10_000), o => o.HandshakesPerSecond, (o, v) => o.HandshakesPerSecond = v,
+            "TLS handshakes begun a second; those that come faster wait in order.");
 
     private static SectionRule<DevicesOptions> Devices() => new SectionRule<DevicesOptions>()
         .With("file", Path("the device key file"), o => o.File, (o, v) => o.File = v,

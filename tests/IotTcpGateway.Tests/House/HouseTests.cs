@@ -12,14 +12,15 @@ public partial class HouseTests
     {
         ["Buffer"] = ["Files", "Journal", "Protocol"],
         ["Commands"] = ["Protocol"],
-        ["Configuration"] = ["Buffer", "Forward", "Health", "Ingest", "Protocol"],
+        ["Configuration"] = ["Buffer", "Forward", "Health", "Ingest", "Protocol", "Tls"],
         ["Demo"] = ["Configuration", "DeviceClient", "Health", "Ingest", "Keys", "Protocol"],
         ["Files"] = [],
         ["Forward"] = ["Buffer", "Commands", "Protocol", "Time"],
         ["Health"] = [],
-        ["Ingest"] = ["Buffer", "Commands", "Keys", "Protocol", "Time"],
+        ["Ingest"] = ["Buffer", "Commands", "Keys", "Protocol", "Time", "Tls"],
         ["Keys"] = ["Files", "Protocol"],
         ["Time"] = ["Buffer"],
+        ["Tls"] = [],
     };
 
     [Fact]
