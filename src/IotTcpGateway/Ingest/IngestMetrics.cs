@@ -17,7 +17,7 @@ internal sealed class IngestMetrics
     private long bytesReceived;
 
     public IngestMetrics(
-        Meter meter, Func<long> connections, Func<IEnumerable<Measurement<double>>> certificateExpiries)
+        Meter meter, Func<long> connections, Func<IEnumerable<Measurement<long>>> certificateExpiries)
     {
         meter.CreateObservableGauge("iotgw_connections", connections, null, "Connections open now.");
         meter.CreateObservableCounter(
