@@ -20,7 +20,7 @@ internal sealed class IngestMetrics
         Meter meter,
         Func<long> connections,
         Func<int> pending,
-        Func<IEnumerable<Measurement<double>>> certificateExpiries)
+        Func<IEnumerable<Measurement<long>>> certificateExpiries)
     {
         meter.CreateObservableGauge("iotgw_connections", connections, null, "Connections open now.");
         meter.CreateObservableGauge("iotgw_devices_pending", pending, null, "Devices that wait for approval.");

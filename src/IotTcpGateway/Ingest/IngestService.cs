@@ -199,9 +199,9 @@ internal sealed partial class IngestService : IDisposable
         }
     }
 
-    private IEnumerable<Measurement<double>> CertificateExpiries() => listeners.Where(l => l.Tls is not null).Select(
-        l => new Measurement<double>(
-            Math.Round((l.Tls!.Current.NotAfter - context.Time.GetUtcNow()).TotalSeconds),
+    private IEnumerable<Measurement<long>> CertificateExpiries() => listeners.Where(l => l.Tls is not null).Select(
+        l => new Measurement<long>(
+            (long)(l.Tls!.Current.NotAfter - context.Time.GetUtcNow()).TotalSeconds,
             new KeyValuePair<string, object?>("listener", l.Options.Name)));
 
     private List<Session> AllSessions()

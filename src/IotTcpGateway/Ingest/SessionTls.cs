@@ -29,8 +29,9 @@ internal sealed partial class Session
         await connection.WaitToReadAsync(stopping.Token).ConfigureAwait(false);
         if (!connection.HasBytes)
             return SessionEnding.Lost;
-        hasReceived = true;
         await tls.Pace.WaitAsync(stopping.Token).ConfigureAwait(false);
+        // From here on a timeout is the device's.
+        hasReceived = true;
         TlsHandshake handshake = connection.BeginTls();
         TlsChannel? channel = null;
         try

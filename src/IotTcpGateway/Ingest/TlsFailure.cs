@@ -5,12 +5,12 @@ namespace IotTcpGateway.Ingest;
 /// <summary>Why a TLS handshake failed, in words that say what to do.</summary>
 internal static class TlsFailure
 {
-    // What OpenSSL says, and what it comes from as a rule.
+    // What OpenSSL and SslStream say, and what it comes from as a rule.
     private static readonly (string Said, string Meaning)[] Known =
     [
         ("unsupported protocol", "it speaks nothing newer than TLS 1.1: update its firmware"),
         ("no shared cipher", "it has no cipher suite in common with the gateway: it needs ECDHE with AES-GCM or ChaCha20"),
-        ("http request", "it speaks HTTP: look for a wrong port there"),
+        ("corrupted frame", "it does not speak TLS: look for a wrong port there"),
         ("wrong version number", "it does not speak TLS: look for a wrong port there"),
         ("packet length too long", "it does not speak TLS: look for a wrong port there"),
         ("unexpected message", "it does not speak TLS: look for a wrong port there"),

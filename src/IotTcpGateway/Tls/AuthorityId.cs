@@ -1,4 +1,3 @@
-using System.Buffers.Binary;
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 
@@ -7,17 +6,34 @@ namespace IotTcpGateway.Tls;
 /// <summary>
 /// An authority by its name and key, so that one whose certificate is renewed stays the same: SHA-256 over both.
 /// </summary>
-internal readonly record struct AuthorityId(UInt128 High, UInt128 Low)
+internal sealed class AuthorityId : IEquatable<AuthorityId>
 {
+    private readonly byte[] digest;
+
+    private AuthorityId(byte[] digest) => this.digest = digest;
+
     public static AuthorityId Of(X509Certificate2 authority)
     {
         using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
         hash.AppendData(authority.SubjectName.RawData);
         hash.AppendData(authority.PublicKey.ExportSubjectPublicKeyInfo());
-        Span<byte> digest = stackalloc byte[SHA256.HashSizeInBytes];
-        hash.GetHashAndReset(digest);
-        return new AuthorityId(
-            BinaryPrimitives.ReadUInt128BigEndian(digest),
-            BinaryPrimitives.ReadUInt128BigEndian(digest[16..]));
+        return new AuthorityId(hash.GetHashAndReset());
     }
+
+    /// <inheritdoc/>
+    public bool Equals(AuthorityId? other) => other is not null && digest.AsSpan().SequenceEqual(other.digest);
+
+    /// <inheritdoc/>
+    public override bool Equals(object? obj) => Equals(obj as AuthorityId);
+
+    /// <inheritdoc/>
+    public override int GetHashCode() => BitConverter.ToInt32(digest);
+}
+
+/// <summary>A certificate as revocation lists name it.</summary>
+internal sealed class IssuedCertificate(AuthorityId issuer, SerialNumber serial)
+{
+    public AuthorityId Issuer { get; } = issuer;
+
+    public SerialNumber Serial { get; } = serial;
 }

@@ -12,9 +12,9 @@ internal sealed class CertificateIdentity
     private const string CommonName = "2.5.4.3";
 
     private readonly string[] names;
-    private readonly (AuthorityId Issuer, SerialNumber Serial)[] chain;
+    private readonly IssuedCertificate[] chain;
 
-    private CertificateIdentity(string[] names, (AuthorityId Issuer, SerialNumber Serial)[] chain)
+    private CertificateIdentity(string[] names, IssuedCertificate[] chain)
     {
         this.names = names;
         this.chain = chain;
@@ -30,7 +30,7 @@ internal sealed class CertificateIdentity
     public AuthorityId Anchor => chain[^1].Issuer;
 
     /// <summary>Each certificate below the anchor by issuer and serial number, the device's own first.</summary>
-    public IReadOnlyList<(AuthorityId Issuer, SerialNumber Serial)> Chain => chain;
+    public IReadOnlyList<IssuedCertificate> Chain => chain;
 
     /// <summary>The subject's common name, then the DNS names, those that can be a device id's length.</summary>
     public IReadOnlyList<string> Names => names;
@@ -44,12 +44,12 @@ internal sealed class CertificateIdentity
     {
         try
         {
-            var chain = new (AuthorityId Issuer, SerialNumber Serial)[Math.Max(elements.Count - 1, 1)];
+            var chain = new IssuedCertificate[Math.Max(elements.Count - 1, 1)];
             for (int i = 0; i < chain.Length; i++)
             {
                 if (!SerialNumber.TryRead(elements[i].SerialNumberBytes.Span, out SerialNumber serial))
                     return null;
-                chain[i] = (AuthorityId.Of(elements[Math.Min(i + 1, elements.Count - 1)]), serial);
+                chain[i] = new IssuedCertificate(AuthorityId.Of(elements[Math.Min(i + 1, elements.Count - 1)]), serial);
             }
 
             return new CertificateIdentity(

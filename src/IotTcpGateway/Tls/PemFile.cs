@@ -36,8 +36,7 @@ internal static class PemFile
 
     public static string Text(string key, string file) => Encoding.ASCII.GetString(Bytes(key, file, BytesMax));
 
-    public static bool HasKey(string pem) =>
-        PemEncoding.TryFind(pem, out PemFields fields) && pem.AsSpan()[fields.Label].EndsWith("PRIVATE KEY", StringComparison.Ordinal);
+    public static bool HasKey(string pem) => pem.Contains("PRIVATE KEY-----", StringComparison.Ordinal);
 
     /// <summary>The lists of a file, of which there is at least one, as DER.</summary>
     public static List<ReadOnlyMemory<byte>> RevocationLists(string key, string file)

@@ -104,8 +104,8 @@ internal sealed class TlsMaterial
             }
         }
 
-        if (lists.GroupBy(list => list.Issuer).FirstOrDefault(of => of.Count() > 1) is { } twice)
-            throw new TlsFileException("crl", file, $"there are two lists of \"{twice.First().IssuerName}\"", "keep the newest of each authority");
+        if (lists.Find(list => lists.Exists(other => other != list && other.Issuer.Equals(list.Issuer))) is { } twice)
+            throw new TlsFileException("crl", file, $"there are two lists of \"{twice.IssuerName}\"", "keep the newest of each authority");
         return lists;
     }
 }

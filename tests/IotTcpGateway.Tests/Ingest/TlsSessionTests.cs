@@ -57,7 +57,7 @@ public class TlsSessionTests
         }
 
         Assert.Equal(3, rig.Rig.Count("iotgw_tls_handshakes_total{result=failed}"));
-        Assert.Contains(rig.Rig.Log, line => line.Id.Id == 1235 && line.Text.Contains("HTTP", StringComparison.Ordinal));
+        Assert.Contains(rig.Rig.Log, line => line.Id.Id == 1235 && line.Text.Contains("does not speak TLS", StringComparison.Ordinal));
         using RawDevice refused = await rig.Rig.ConnectAsync();
         await refused.ExpectEndAsync();
         Assert.Equal(1, rig.Rig.Count("iotgw_connections_refused_total{reason=rate-limited}"));
