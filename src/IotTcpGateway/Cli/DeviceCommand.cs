@@ -65,8 +65,8 @@ internal static class DeviceCommand
     private static int WithFile(ConfigurationOptions options, ParseResult parsed, Action<KeyFile> act)
     {
         ConfigurationResult result = options.Read(parsed);
-        if (result.Faults.Count > 0)
-            return CommandLine.Fail(ExitCode.Bad, $"the configuration is bad: {result.Faults[0]}");
+        if (result.FaultBesidesCredentials is { } fault)
+            return CommandLine.Fail(ExitCode.Bad, $"the configuration is bad: {fault}");
         try
         {
             act(new KeyFile(result.Configuration.Devices.File));
