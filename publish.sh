@@ -40,8 +40,18 @@ fi
 
 version=$(sed -n 's:.*<Version>\(.*\)</Version>.*:\1:p' Directory.Build.props)
 out=artifacts/publish/$rid
-rm -rf "$out"
-dotnet publish src/IotTcpGateway -c Release -r "$rid" -o "$out" -p:LinkerFlavor=lld -p:RestoreLockedMode=true "${cross[@]}"
+obj=src/IotTcpGateway/obj/Release/net10.0/$rid
+options=(-c Release -r "$rid" -p:RestoreLockedMode=true -p:SortedSources=true)
+
+sort_log_methods() { # FROM TO: the blocks of a generated file in the order of their text, see Directory.Build.targets
+    LC_ALL=C awk '{ sub(/\r$/, "") } /^namespace/ { block = 1 } block { text = text $0 "\001" } block && /^}/ { print text; text = "" }
+        !block { print >head }' head="$2" "$1" | LC_ALL=C sort | tr '\001' '\n' >>"$2"
+}
+
+rm -rf "$out" "$obj"
+dotnet build src/IotTcpGateway "${options[@]}" -p:EmitCompilerGeneratedFiles=true
+sort_log_methods "$(find "$obj" -name LoggerMessage.g.cs)" "$obj/LogMethods.g.cs"
+dotnet publish src/IotTcpGateway "${options[@]}" -o "$out" -p:LinkerFlavor=lld "${cross[@]}"
 
 mkdir -p dist
 name=iotgw-$version-$rid
