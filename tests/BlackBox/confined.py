@@ -1,7 +1,7 @@
-"""Runs a program under the restrictions of the shipped unit, as far as they can be had without systemd as the first process.
+"""Runs a program under the restrictions of the shipped unit, as far as they can be had without systemd as process 1.
 
-Mounts, user, capabilities and limits are set as the unit says; its system call filter is loaded into the kernel, group by
-group as "systemd-analyze syscall-filter" expands it. As root; Confinement.start() forks and calls enter() in the child.
+Mounts, user, capabilities and limits are set as the unit says; its system call filter is loaded into the kernel, group
+by group as "systemd-analyze syscall-filter" expands it. As root; a forked child calls Confinement.enter() before exec.
 """
 import ctypes
 import errno
@@ -48,7 +48,8 @@ def expand(name):
     """The system calls of a group (@name) as systemd knows it, or the one call."""
     if not name.startswith("@"):
         return frozenset([name])
-    shown = subprocess.run(["systemd-analyze", "--no-pager", "syscall-filter", name], capture_output=True, text=True, check=True)
+    shown = subprocess.run(["systemd-analyze", "--no-pager", "syscall-filter", name], capture_output=True, text=True,
+                           check=True)
     lines = [line.strip() for line in shown.stdout.splitlines()[1:]]
     return frozenset().union(*(expand(line) for line in lines if line and not line.startswith("#")))
 
@@ -206,7 +207,8 @@ class Confinement:
 
     @staticmethod
     def devices():
-        kept = {name: os.open(f"/dev/{name}", os.O_PATH) for name in ("null", "zero", "full", "random", "urandom", "tty")}
+        names = ("null", "zero", "full", "random", "urandom", "tty")
+        kept = {name: os.open(f"/dev/{name}", os.O_PATH) for name in names}
         mount("tmpfs", "/dev", "tmpfs", NO_EXEC, "mode=755")
         for name, descriptor in kept.items():
             pathlib.Path("/dev", name).touch()
