@@ -58,6 +58,8 @@ dotnet publish src/IotTcpGateway "${options[@]}" -o "$out" -p:LinkerFlavor=lld "
 mkdir -p dist
 name=iotgw-$version-$rid
 python3 -B deploy/sbom.py --executable "$out/iotgw" --symbols "$out/iotgw.dbg" --build src/IotTcpGateway/obj \
+    --tool ".NET SDK=$(dotnet --version)" --tool "clang=$(clang -dumpversion)" \
+    --tool "lld=$(ld.lld --version | sed -nE 's/.*LLD ([0-9.]+).*/\1/p')" \
     --rid "$rid" --version "$version" --sbom "dist/$name.cdx.json" --notices "$out/THIRD-PARTY-NOTICES"
 # The same bytes from the same files: no times, owners, modes or order of this machine.
 pack() { # ARCHIVE FILE...

@@ -43,6 +43,7 @@ def read_options():
         parser.add_argument("--" + name, type=pathlib.Path, required=True)
     for name in ("rid", "version"):
         parser.add_argument("--" + name, required=True)
+    parser.add_argument("--tool", action="append", default=[], metavar="NAME=VERSION", help="it was built with")
     return parser.parse_args()
 
 
@@ -98,9 +99,12 @@ def assets(options):
     return json.loads((options.build / "project.assets.json").read_text())
 
 
-def compiler_version(options):
-    names = [one.split("/") for one in assets(options)["libraries"]]
-    return next(version for name, version in names if name == "Microsoft.DotNet.ILCompiler")
+def tools(options):
+    """Who wants the same bytes needs the same of these."""
+    compiler = "Microsoft.DotNet.ILCompiler"
+    libraries = dict(one.split("/") for one in assets(options)["libraries"])
+    others = [one.split("=", 1) for one in options.tool]
+    return [(compiler, libraries[compiler]), *others, ("deploy/sbom.py", options.version)]
 
 
 def mangled(assembly):
@@ -194,10 +198,8 @@ def bill(options, program, symbols, packages):
         "serialNumber": uuid.uuid5(uuid.NAMESPACE_URL, "sha256:" + digest).urn,
         "version": 1,
         "metadata": {
-            "tools": {"components": [
-                {"type": "application", "name": "Microsoft.DotNet.ILCompiler", "version": compiler_version(options)},
-                {"type": "application", "name": "deploy/sbom.py", "version": options.version},
-            ]},
+            "tools": {"components": [{"type": "application", "name": name, "version": version}
+                                     for name, version in tools(options)]},
             "component": {
                 "type": "application",
                 "bom-ref": me,

@@ -239,6 +239,9 @@ class Confinement:
             for name in ("mprotect", "pkey_mprotect"):
                 made.rule(self.denied, name, (2, MASKED_EQUAL, PROT_EXEC, PROT_EXEC))
             made.rule(self.denied, "shmat", (2, MASKED_EQUAL, SHM_EXEC, SHM_EXEC))
+        if self.wants("ProtectClock"):
+            for name in expand("@clock"):
+                made.rule(self.denied, name)
         if self.wants("RestrictNamespaces"):
             made.rule(ERRNO | errno.ENOSYS, "clone3")
             for name in ("unshare", "setns"):
