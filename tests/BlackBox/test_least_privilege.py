@@ -277,8 +277,11 @@ class Traced(Load):
         running = self.gateway(self.configuration())
         running.start_unchecked = lambda: self.start_traced(running, trace)
         running.start()
-        child = pathlib.Path(f"/proc/{running.process.pid}/task/{running.process.pid}/children").read_text().split()
-        self.live(running, int(child[0]))
+        children = pathlib.Path(f"/proc/{running.process.pid}/task/{running.process.pid}/children")
+        process = int(children.read_text().split()[0])
+        # strace that is killed lets it live on.
+        self.addCleanup(lambda: running.process.poll() is None and os.kill(process, signal.SIGKILL))
+        self.live(running, process)
         text = trace.read_text(errors="replace")
         used = collections.Counter(re.findall(r"^\d+ +(?:<\.\.\. )?(\w+)(?:\(| resumed)", text, re.MULTILINE))
         self.assertGreater(used["pwrite64"] + used["fdatasync"], 0, "nothing went to disk")
