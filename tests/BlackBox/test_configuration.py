@@ -270,6 +270,17 @@ class GoodConfigurations(BlackBox):
         self.assert_right("--config", file, environment={"CREDENTIALS_DIRECTORY": str(self.folder / "credentials")})
         done = iotgw("check", "--config", file, environment={"CREDENTIALS_DIRECTORY": str(self.folder)})
         self.assertEqual(done.returncode, 1)
+        self.assertIn("LoadCredential=mqtt-password:FILE", done.stderr)
+
+    def test_only_verbs_that_need_credentials_miss_them(self):
+        file = self.write("gateway.json", mqtt(username="u", passwordFile="credential:mqtt", brokers=["mqtt://b"])
+                          | {"devices": {"file": "keys.json"}, "buffer": {"directory": "buffer"}})
+        for verb, code in (("check", 1), ("run", 78)):
+            done = iotgw(verb, "--config", file)
+            self.assertEqual(done.returncode, code, done)
+            self.assertIn("CREDENTIALS_DIRECTORY is not set", done.stderr)
+        self.assertEqual(iotgw("device", "add", "pump-7", "--config", file).returncode, 0)
+        self.assertTrue((self.folder / "keys.json").is_file())
 
 
 class PlacesTaken(BlackBox):

@@ -43,8 +43,8 @@ internal static class DeviceCommand
         }
 
         ConfigurationResult result = options.Read(parsed);
-        if (result.Faults.Count > 0)
-            return CommandLine.Fail(ExitCode.Bad, $"the configuration is bad: {result.Faults[0]}");
+        if (result.FaultBesidesCredentials is { } fault)
+            return CommandLine.Fail(ExitCode.Bad, $"the configuration is bad: {fault}");
         try
         {
             return await act(new KeyFile(result.Configuration.Devices.File), result.Configuration).ConfigureAwait(false);

@@ -5,7 +5,11 @@ namespace IotTcpGateway.Configuration;
 
 /// <summary>What was read: the configuration, or what is wrong with it.</summary>
 internal sealed record ConfigurationResult(
-    GatewayConfiguration Configuration, IReadOnlyList<ConfigurationFault> Faults, IReadOnlyList<string> Files);
+    GatewayConfiguration Configuration, IReadOnlyList<ConfigurationFault> Faults, IReadOnlyList<string> Files)
+{
+    /// <summary>The first fault that matters to a verb that needs no credential; null if there is none.</summary>
+    public ConfigurationFault? FaultBesidesCredentials => Faults.FirstOrDefault(fault => !fault.IsOfCredential);
+}
 
 /// <summary>Merges the files, the environment and the command line into one configuration, in this order.</summary>
 internal static class ConfigurationReader

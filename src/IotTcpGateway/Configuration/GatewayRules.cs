@@ -84,7 +84,7 @@ internal static class GatewayRules
             "TLS handshakes begun a second; those that come faster wait in order.");
 
     private static SectionRule<DevicesOptions> Devices() => new SectionRule<DevicesOptions>()
-        .With("file", Path("the device key file"), o => o.File, (o, v) => o.File = v,
+        .With("file", WrittenPath("the device key file"), o => o.File, (o, v) => o.File = v,
             "The device key file, written by \"iotgw device\"; a missing one is an empty one.")
         .With("enrolment", new FlagRule(), o => o.Enrolment, (o, v) => o.Enrolment = v,
             "Devices that come without a key and that the key file does not know wait for \"iotgw device approve\".")
@@ -106,7 +106,7 @@ internal static class GatewayRules
                 ("refuse", WhenFull.Refuse), ("drop-oldest", WhenFull.DropOldest), ("drop-newest", WhenFull.DropNewest)),
             o => o.WhenFull, (o, v) => o.WhenFull = v,
             "What happens when memory and disk are full: devices wait, or frames are dropped, counted and told.")
-        .With("directory", Path("the buffer's directory"), o => o.Directory, (o, v) => o.Directory = v,
+        .With("directory", WrittenPath("the buffer's directory"), o => o.Directory, (o, v) => o.Directory = v,
             "Where frames are kept that the broker does not take; made if it is missing.")
         .With("disk", new SizeRule(0, 1L << 40), o => o.Disk, (o, v) => o.Disk = v,
             "Disk that frames may take, a hard cap; 0 for memory alone, else at least 4 MiB.")
@@ -182,7 +182,9 @@ internal static class GatewayRules
 
     private static DurationRule Duration(TimeSpan min, TimeSpan max) => new(min, max);
 
-    private static TextRule Path(string what) => new($"the path of {what}", text => text.Length > 0, isPath: true);
+    private static PathRule Path(string what) => new(what);
+
+    private static PathRule WrittenPath(string what) => new(what, isWritten: true);
 
     private static bool IsId(string text) => Names.IsDeviceId(Encoding.UTF8.GetBytes(text));
 

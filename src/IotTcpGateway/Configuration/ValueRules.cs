@@ -5,11 +5,8 @@ using System.Text.Json.Nodes;
 namespace IotTcpGateway.Configuration;
 
 /// <summary>A text; <paramref name="isRight"/> may narrow it.</summary>
-internal sealed class TextRule(string expected, Func<string, bool>? isRight = null, bool isPath = false) : Rule<string>
+internal sealed class TextRule(string expected, Func<string, bool>? isRight = null) : Rule<string>
 {
-    /// <summary>Names a credential that systemd hands to the unit instead of a file.</summary>
-    public const string CredentialMark = "credential:";
-
     public override string Expected => expected;
 
     public override JsonObject Schema() => new() { ["type"] = "string" };
@@ -23,21 +20,6 @@ internal sealed class TextRule(string expected, Func<string, bool>? isRight = nu
             return Fail(node, path, faults);
         value = node.GetValue<string>();
         return (isRight is null || isRight(value)) || Fail(node, path, faults);
-    }
-
-    public override JsonNode? Rooted(JsonNode? node, string directory)
-    {
-        if (!isPath || node?.GetValueKind() != JsonValueKind.String)
-            return base.Rooted(node, directory);
-        string text = node.GetValue<string>();
-        if (text.StartsWith(CredentialMark, StringComparison.Ordinal))
-        {
-            // Outside of systemd the directory is unknown; the path then names what is missing.
-            string credentials = Environment.GetEnvironmentVariable("CREDENTIALS_DIRECTORY") ?? "/run/credentials/iot-tcp-gateway.service";
-            return JsonValue.Create(Path.Combine(credentials, text[CredentialMark.Length..]));
-        }
-
-        return text.Length == 0 ? node.DeepClone() : JsonValue.Create(Path.GetFullPath(text, directory));
     }
 }
 

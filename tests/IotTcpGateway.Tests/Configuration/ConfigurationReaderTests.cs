@@ -72,23 +72,6 @@ public sealed class ConfigurationReaderTests : IDisposable
         Assert.Equal(Path.Combine(directory.FullName, "conf.d", "keys.json"), configuration.Devices.File);
     }
 
-    [Fact]
-    public void Read_Credential_IsAFileOfTheServiceManager()
-    {
-        string? before = Environment.GetEnvironmentVariable("CREDENTIALS_DIRECTORY");
-        try
-        {
-            Environment.SetEnvironmentVariable("CREDENTIALS_DIRECTORY", directory.FullName);
-            Write("mqtt", "secret");
-            GatewayConfiguration configuration = ReadRight("""{"mqtt":{"username":"u","passwordFile":"credential:mqtt"}}""");
-            Assert.Equal(Path.Combine(directory.FullName, "mqtt"), configuration.Mqtt.PasswordFile);
-        }
-        finally
-        {
-            Environment.SetEnvironmentVariable("CREDENTIALS_DIRECTORY", before);
-        }
-    }
-
     [Theory]
     [InlineData("""{"mqt":{}}""", "mqt", "did you mean \"mqtt\"?")]
     [InlineData("""{"mqtt":{"broker":[]}}""", "mqtt.broker", "did you mean \"brokers\"?")]
