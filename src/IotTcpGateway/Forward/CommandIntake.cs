@@ -21,9 +21,14 @@ internal sealed class CommandIntake(Topics topics, CommandBoard commands)
 
     public void Take(MqttApplicationMessage message)
     {
-        // A retained command would be obeyed anew at every connect.
-        if (message.Retain || !topics.TryReadCommand(message.Topic, out string deviceId, out string name))
+        // A retained command would be obeyed anew at every connect, and a topic with a wildcard in it, which no broker
+        // may send, leads to a result topic that the client refuses: with it the link would be dropped, again and again.
+        if (message.Retain || !Topics.IsPublishable(message.Topic)
+            || !topics.TryReadCommand(message.Topic, out string deviceId, out string name))
+        {
             return;
+        }
+
         var request = new CommandRequest(
             deviceId,
             name,

@@ -49,7 +49,7 @@ internal static class JournalTarget
         var expected = kept.Where(r => r.Id > confirmed).ToList();
         Require.That(
             expected.SequenceEqual(foundAgain.Where(r => r.Id > confirmed)),
-            $"opened again it reads {Ids(foundAgain)} instead of {Ids(expected)}");
+            $"opened again it reads {Ids(foundAgain)} instead of {Ids(expected)} in {string.Join(' ', disk.Names)}");
     }
 
     private static int Take(ReadOnlySpan<byte> from, Span<byte> payload)
