@@ -1,3 +1,5 @@
+using System.Buffers.Binary;
+
 using Xunit;
 
 namespace IotTcpGateway.Journal.Tests;
@@ -30,6 +32,33 @@ public class DamageTests
             }
         }
     }
+
+    [Fact]
+    public void Open_CursorWithNumbersBelowZero_IsNotBelieved()
+    {
+        // Bug, found by fuzzing: the first segment after it had a header that the next start took for another file's, so
+        // what was synced in it was set aside unread.
+        Dictionary<string, byte[]> files = SmallJournal(out _);
+        byte[] cursor = files["cursor"];
+        for (int slot = 0; slot < cursor.Length; slot += 4096)
+        {
+            for (int at = slot + 24; at < slot + 48; at += sizeof(long))
+                BinaryPrimitives.WriteInt64LittleEndian(cursor.AsSpan(at), -1);
+            BinaryPrimitives.WriteUInt32LittleEndian(
+                cursor.AsSpan(slot + 60), Crc32C.Compute(cursor.AsSpan(slot, 60)));
+        }
+
+        var disk = new SimulatedDisk(new Random(1)) { ["cursor"] = cursor };
+        using (RecordJournal journal = Rig.Open(disk, Rig.SmallOptions(), out RecoveryReport report))
+        {
+            Assert.Equal(CursorState.Lost, report.Cursor);
+            journal.AppendAll(3);
+        }
+
+        using RecordJournal again = Rig.Open(disk, Rig.SmallOptions(), out _);
+        Assert.Equal(3, again.ReadAll().Count);
+    }
+
 
     [Fact]
     public void Open_EveryTruncation_KeepsWhatIsBeforeItAndWhatIsInOtherSegments()

@@ -72,7 +72,7 @@ internal sealed class SectionRule<T> : Rule<T>
             if (keys.Find(k => k.Name == name) is { } key)
                 key.Apply(value, child, prefix + name, faults);
             else if (name != "$schema" || path.Length > 0)
-                faults.Add(Unknown(prefix + name, name, Keys));
+                faults.Add(Unknown(name.Length == 0 ? prefix + "\"\"" : prefix + name, name, Keys));
         }
 
         return faults.Count == before;

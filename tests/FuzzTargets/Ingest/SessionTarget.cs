@@ -18,7 +18,7 @@ namespace IotTcpGateway.Fuzz.Ingest;
 internal static class SessionTarget
 {
     private const int StepsMax = 60;
-    private const int AnswerMicroseconds = 2_000;
+    private const int AnswerMicroseconds = 400;
 
     private static readonly string[] Ids = ["a", "b", "c", "d"];
 
@@ -54,7 +54,7 @@ internal static class SessionTarget
         int place = (step >> 5) % devices.Length;
         switch (step & 0x1F)
         {
-            case 0 or 1:
+            case 0 or 1 when !world.IsStopped:
                 devices[place] = new FuzzDevice(world);
                 all.Add(devices[place]!);
                 break;

@@ -19,7 +19,7 @@ internal sealed class SessionWorld : ILogger, IDisposable
 
     private const int WindowMax = 4;
 
-    private static readonly TimeSpan HangGuard = TimeSpan.FromSeconds(8);
+    private static readonly TimeSpan HangGuard = TimeSpan.FromSeconds(30);
 
     private readonly Meter meter = new("fuzz");
     private readonly Lock gate = new();
@@ -28,7 +28,6 @@ internal sealed class SessionWorld : ILogger, IDisposable
     private readonly Dictionary<(string Device, uint Boot), StreamModel> streams = [];
     private string? defect;
     private readonly bool isSafeBeforeAck;
-    private bool isStopped;
 
     public SessionWorld(byte choices)
     {
@@ -60,6 +59,9 @@ internal sealed class SessionWorld : ILogger, IDisposable
     public IngestService Service { get; }
 
     public IPEndPoint Endpoint { get; }
+
+    /// <summary>Whether nobody is let in any more.</summary>
+    public bool IsStopped { get; private set; }
 
     /// <summary>Grows with every step of the fuzzer.</summary>
     public int Step { get; set; }
@@ -125,14 +127,14 @@ internal sealed class SessionWorld : ILogger, IDisposable
 
     public void StopReading()
     {
-        isStopped = true;
+        IsStopped = true;
         Service.StopReading();
     }
 
     /// <summary>Ends everything, and looks at what is left.</summary>
     public void Finish(Action readAll)
     {
-        if (!isStopped)
+        if (!IsStopped)
             StopReading();
         Task finishing = Service.FinishAsync();
         long since = TimeProvider.System.GetTimestamp();
