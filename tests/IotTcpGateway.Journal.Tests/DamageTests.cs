@@ -34,6 +34,27 @@ public class DamageTests
     }
 
     [Fact]
+    public void Confirm_AnIdFarAhead_CostsNoMemoryForThoseBeforeIt()
+    {
+        // Bug, found by fuzzing: behind a record with a huge id the bits of all ids before it were asked for: gigabytes,
+        // or an overflow.
+        const long far = 1L << 60;
+        var confirmed = new ConfirmedIds();
+        confirmed.Start(4);
+        long before = GC.GetAllocatedBytesForCurrentThread();
+        for (long id = far; id < far + 1000; id++)
+            confirmed.Confirm(id);
+        confirmed.Confirm(6);
+        Assert.InRange(GC.GetAllocatedBytesForCurrentThread() - before, 0, 100_000);
+        Assert.Equal(4, confirmed.Through);
+        Assert.True(confirmed.IsConfirmed(far) && confirmed.IsConfirmed(far + 999) && confirmed.IsConfirmed(6));
+        Assert.False(confirmed.IsConfirmed(far - 1) || confirmed.IsConfirmed(far + 1000) || confirmed.IsConfirmed(5));
+        // 5, and 7 to far - 1; 6 and what is from far on is settled.
+        Assert.Equal(1 + (far - 7), confirmed.GiveUpThrough(far + 10).Count);
+        Assert.Equal(far + 999, confirmed.Through);
+    }
+
+    [Fact]
     public void Open_CursorWithNumbersBelowZero_IsNotBelieved()
     {
         // Bug, found by fuzzing: the first segment after it had a header that the next start took for another file's, so

@@ -52,8 +52,8 @@ internal static class SpilledTable
             byte type = reader.Byte();
             ReadOnlySpan<byte> name = reader.Text();
             ReadOnlySpan<byte> unit = reader.Text();
-            // As DESCRIBE has it: what is not text would come out longer than it can be written again.
-            if (reader.IsBroken || !DataTypes.IsKnown(type) || !Names.IsChannelName(name) || !Utf8.IsValid(unit))
+            // What is not text would come out longer than it can be written again.
+            if (reader.IsBroken || !DataTypes.IsKnown(type) || !Utf8.IsValid(name) || !Utf8.IsValid(unit))
                 return false;
             channels.Add(new Channel(
                 channel, (DataType)type, Encoding.UTF8.GetString(name), Encoding.UTF8.GetString(unit)));

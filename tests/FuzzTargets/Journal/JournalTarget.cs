@@ -33,6 +33,8 @@ internal static class JournalTarget
         foreach ((long id, _) in found.Take(settled))
             journal.Confirm(id);
         Append(journal, image.Whole, highestSeen, found);
+        if ((choices & 16) != 0)
+            Require.That(journal.DropOldest(out GivenUp givenUp).IsNone && givenUp.Count >= 0, "the oldest cannot go");
         if ((choices & 4) != 0)
         {
             journal.CommitCursor();
