@@ -33,6 +33,25 @@ public class DamageTests
         }
     }
 
+    [Theory]
+    [InlineData("ffffffffffffffff-0000000000000101.seg")]
+    [InlineData("8000000000000001-0000000000000101.seg")] // one bit from a name that is right
+    public void Open_SegmentWithANumberThatNoJournalComesTo_IsSetAside(string name)
+    {
+        // Bug, found by fuzzing: the number after the last one is 0, so that what was written next came first, and was not
+        // read again.
+        Dictionary<string, byte[]> files = SmallJournal(out List<(long Id, string Payload)> all);
+        SimulatedDisk disk = DiskWith(files, name, new byte[100]);
+        using (RecordJournal journal = Rig.Open(disk, Rig.SmallOptions(), out RecoveryReport report))
+        {
+            Assert.Equal(1, report.AlienFiles);
+            journal.AppendAll(3);
+        }
+
+        using RecordJournal again = Rig.Open(disk, Rig.SmallOptions(), out _);
+        Assert.Equal(all.Count + 3, again.ReadAll().Count);
+    }
+
     [Fact]
     public void Confirm_AnIdFarAhead_CostsNoMemoryForThoseBeforeIt()
     {

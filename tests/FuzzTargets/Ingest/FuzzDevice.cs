@@ -181,8 +181,11 @@ internal sealed class FuzzDevice : IDisposable
             sent.Add((sequence, isFresh));
             stream.HighestSent = Math.Max(stream.HighestSent, sequence);
         }
-        else if (type == FrameType.Data)
+        else if (type == FrameType.Data && hello is not null)
         {
+            // Whether it comes before WELCOME is not known here.
+            StreamModel hoped = world.StreamOf(id, boot);
+            hoped.HighestSent = Math.Max(hoped.HighestSent, sequence);
             sent.Add((sequence, false));
         }
     }

@@ -207,6 +207,16 @@ public sealed class ConfigurationReaderTests : IDisposable
         Assert.NotEmpty(Read("{}", setting).Faults);
     }
 
+    [Theory]
+    [InlineData("""{"mqtt":[]}""", "mqtt.qos=1", "mqtt")]
+    [InlineData("""{"listeners":[[1]]}""", "listeners.0.name=a", "listeners.0")]
+    [InlineData("""{"listeners":{"0":{}}}""", "listeners.0.name=a", "listeners")]
+    public void Read_AListForASectionThatIsSetToo_IsAFaultOfTheFile(string json, string setting, string path)
+    {
+        // Bug, found by fuzzing: the key was taken for an index, and the program ended with a stack.
+        Assert.Contains(Read(json, setting).Faults, fault => fault.Path == path);
+    }
+
     [Fact]
     public void Read_AnEmptyKey_IsAFaultWithAPlace()
     {
