@@ -91,11 +91,17 @@ internal static class CustodyFile
         seconds = (long)reader.VarInt();
         while (!reader.IsBroken && !reader.IsAtEnd)
         {
-            string deviceId = Encoding.UTF8.GetString(reader.Text());
-            entries.Add(new CustodyEntry(
-                deviceId, reader.UInt32(), Math.Clamp((int)reader.Byte(), 1, 3), (uint)reader.VarInt()));
+            ReadOnlySpan<byte> deviceId = reader.Text();
+            uint bootId = reader.UInt32();
+            int priority = reader.Byte();
+            ulong safeSequence = reader.VarInt();
+            bool isSound = !reader.IsBroken && priority is >= 1 and <= 3 && safeSequence <= uint.MaxValue
+                && (Names.IsDeviceId(deviceId) || deviceId.SequenceEqual("local"u8));
+            if (!isSound)
+                return false;
+            entries.Add(new CustodyEntry(Encoding.UTF8.GetString(deviceId), bootId, priority, (uint)safeSequence));
         }
 
-        return !reader.IsBroken;
+        return !reader.IsBroken && seconds >= 0;
     }
 }

@@ -140,15 +140,8 @@ internal sealed class ListRule<T>(Rule<T> item, int countMax) : Rule<List<T>>
     {
         if (!text.StartsWith('['))
             return new JsonArray([.. text.Split(',', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries).Select(item.FromText)]);
-        try
-        {
-            return JsonNode.Parse(text) ?? JsonValue.Create(text);
-        }
-        catch (JsonException)
-        {
-            // Reading it says what would be right.
-            return JsonValue.Create(text);
-        }
+        // Reading what is no JSON says what would be right.
+        return JsonText.Parse(text) ?? JsonValue.Create(text);
     }
 
     public override (Rule Rule, string Key)? Child(string segment) =>
