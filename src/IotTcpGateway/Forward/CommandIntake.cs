@@ -43,8 +43,8 @@ internal sealed class CommandIntake(Topics topics, CommandBoard commands)
             commands.Post(request);
     }
 
-    private static bool IsResponseTopic(string? topic) =>
-        Topics.IsPublishable(topic) && Encoding.UTF8.GetByteCount(topic!) <= ResponseTopicBytesMax;
+    private bool IsResponseTopic(string? topic) =>
+        topics.IsForAnswers(topic) && Encoding.UTF8.GetByteCount(topic!) <= ResponseTopicBytesMax;
 
     // What is too long to be kept until a device answers is not kept until the broker takes the refusal either.
     private void Refuse(CommandRequest request, string why)

@@ -5,6 +5,7 @@ using IotTcpGateway.Buffer;
 using IotTcpGateway.Commands;
 using IotTcpGateway.Fuzz.Protocol;
 using IotTcpGateway.Ingest;
+using IotTcpGateway.Keys;
 using IotTcpGateway.Time;
 
 using Microsoft.Extensions.Logging;
@@ -43,7 +44,7 @@ internal sealed class SessionWorld : ILogger, IDisposable
         Buffer.GivenUp = (device, boot, sequence, _) => StreamOf(device, boot).GivenUp(sequence);
         Service = new IngestService(
             new DevicesOptions { MaxDevices = 3, MaxChannels = 4, MaxTableMemory = 4096 },
-            Buffer, Board, Commands, new GatewayClock(Time, () => (choices & 1) != 0), Time, meter, FindKey, this);
+            Buffer, Board, Commands, new GatewayClock(Time, () => (choices & 1) != 0), Time, meter, Find, this);
         Service.Start([ListenerOf(choices)]);
         Endpoint = Service.Endpoints[0].Endpoint;
     }
@@ -85,6 +86,9 @@ internal sealed class SessionWorld : ILogger, IDisposable
             return keys.GetValueOrDefault(device);
     }
 
+    private DeviceEntry? Find(string device) =>
+        FindKey(device) is { } key ? new DeviceEntry { Id = device, Key = key, Added = Time.GetUtcNow() } : null;
+
     /// <summary>The key file changes: a device gets a key, another one, or none.</summary>
     public void ChangeKey(string device, byte[]? key)
     {
@@ -98,7 +102,7 @@ internal sealed class SessionWorld : ILogger, IDisposable
 
         KeysEver.TryAdd(device, [null]);
         KeysEver[device].Add(key);
-        Service.ChangeKeys(FindKey, id => id != device);
+        Service.KnownChanged(new HashSet<string> { device });
     }
 
     /// <summary>Whether a device was without a key at some time.</summary>
