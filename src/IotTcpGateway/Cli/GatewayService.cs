@@ -21,7 +21,7 @@ internal sealed partial class GatewayService(
     IHostApplicationLifetime lifetime,
     ILoggerFactory loggers) : IHostedService, IAsyncDisposable
 {
-    public const string LogCategory = "iotgw";
+    public const string LogCategory = HttpEndpoint.LogCategory;
 
     private readonly ILogger logger = loggers.CreateLogger(LogCategory);
     private Gateway? gateway;
@@ -58,7 +58,7 @@ internal sealed partial class GatewayService(
 
         if (configuration.Http is not null)
         {
-            http = new HttpEndpoint(configuration.Http, gateway.Health, loggers);
+            http = new HttpEndpoint(configuration.Http, gateway.Health, TimeProvider.System, loggers);
             await http.StartAsync().ConfigureAwait(false);
             LogHttp(logger, http.Address);
         }
@@ -136,6 +136,7 @@ internal sealed partial class GatewayService(
         {
             level.Set(result.Configuration.Log.Level);
             gateway?.Reload(result.Configuration);
+            http?.Refresh();
         }
 
         manager?.Reloaded();

@@ -2,6 +2,7 @@ using System.Net;
 
 using IotTcpGateway.Buffer;
 using IotTcpGateway.Forward;
+using IotTcpGateway.Health;
 using IotTcpGateway.Ingest;
 
 namespace IotTcpGateway.Configuration;
@@ -25,7 +26,8 @@ internal static class CrossRules
     [
         .. Listeners(configuration.Listeners),
         .. Mqtt(configuration),
-        .. Files(configuration.Mqtt),
+        .. Http(configuration.Http),
+        .. Files(configuration),
         .. Disk(configuration.Buffer),
         .. Memory(configuration, machineMemoryBytes),
     ];
@@ -77,6 +79,23 @@ internal static class CrossRules
             yield return new ConfigurationFault("mqtt.tls", "certificate and key belong together", "set both or none");
     }
 
+    private static IEnumerable<ConfigurationFault> Http(HttpOptions? http)
+    {
+        if (http is null)
+            yield break;
+        if ((http.Username is null) != (http.PasswordFile is null))
+            yield return new ConfigurationFault("http.username", "user name and password belong together", "set http.username and http.passwordFile, or none of them");
+        if (http.Tls is { } tls && (tls.Certificate is null || tls.Key is null))
+            yield return new ConfigurationFault("http.tls", "certificate and key belong together", "set both, or leave http.tls out");
+        if (!http.IsGuarded && !IPAddress.IsLoopback(http.ParsedEndpoint.Address))
+        {
+            yield return new ConfigurationFault(
+                "http.endpoint",
+                $"{http.Endpoint} is not loopback, and whoever reaches it would be answered",
+                "set http.tokenFile, or http.username and http.passwordFile; or use a loopback address such as 127.0.0.1:9183");
+        }
+    }
+
     private static IEnumerable<ConfigurationFault> Disk(BufferOptions buffer)
     {
         if (buffer.Disk > 0 && buffer.Memory < BufferOptions.MemoryMinWithDisk)
@@ -96,12 +115,14 @@ internal static class CrossRules
         }
     }
 
-    private static IEnumerable<ConfigurationFault> Files(MqttOptions mqtt)
+    private static IEnumerable<ConfigurationFault> Files(GatewayConfiguration configuration)
     {
+        MqttOptions mqtt = configuration.Mqtt;
         (string Path, string? File)[] named =
         [
             ("mqtt.passwordFile", mqtt.PasswordFile), ("mqtt.tls.ca", mqtt.Tls.Ca),
             ("mqtt.tls.certificate", mqtt.Tls.Certificate), ("mqtt.tls.key", mqtt.Tls.Key),
+            ("http.tls.certificate", configuration.Http?.Tls?.Certificate), ("http.tls.key", configuration.Http?.Tls?.Key),
         ];
         foreach ((string path, string? file) in named)
         {

@@ -1,0 +1,53 @@
+using System.Globalization;
+using System.Text;
+
+namespace IotTcpGateway.Escaping;
+
+/// <summary>
+/// Makes text that somebody else chose (a device, a broker, a client of it, a file) fit for a line of a log, a status
+/// and a terminal: it cannot begin a line, move the cursor, turn the reading direction or grow without end.
+/// </summary>
+internal static class SafeText
+{
+    public const int CharactersMax = 200;
+
+    /// <summary>
+    /// What is no letter, mark, digit, sign or space as \uXXXX, cut at <see cref="CharactersMax"/>. The escape is not
+    /// meant to be read back: a backslash stays as it is.
+    /// </summary>
+    public static string Clean(string? text)
+    {
+        if (string.IsNullOrEmpty(text))
+            return "";
+        if (text.Length <= CharactersMax && IsClean(text))
+            return text;
+        var clean = new StringBuilder();
+        foreach (Rune rune in text.EnumerateRunes())
+        {
+            if (clean.Length >= CharactersMax)
+                return clean.Append('…').ToString();
+            if (IsShown(rune))
+                clean.Append(rune);
+            else
+                clean.Append(CultureInfo.InvariantCulture, $"\\u{rune.Value:X4}");
+        }
+
+        return clean.ToString();
+    }
+
+    private static bool IsClean(string text)
+    {
+        foreach (Rune rune in text.EnumerateRunes())
+        {
+            if (!IsShown(rune))
+                return false;
+        }
+
+        return true;
+    }
+
+    // Format holds what turns the direction (U+202E) and what has no width; half a surrogate pair is U+FFFD here.
+    private static bool IsShown(Rune rune) => Rune.GetUnicodeCategory(rune) is not (UnicodeCategory.Control
+        or UnicodeCategory.Format or UnicodeCategory.LineSeparator or UnicodeCategory.ParagraphSeparator
+        or UnicodeCategory.PrivateUse or UnicodeCategory.OtherNotAssigned or UnicodeCategory.Surrogate);
+}
