@@ -2,6 +2,7 @@ using System.Net.Sockets;
 using System.Runtime.InteropServices;
 
 using IotTcpGateway.Configuration;
+using IotTcpGateway.Escaping;
 using IotTcpGateway.Health;
 using IotTcpGateway.Ingest;
 using IotTcpGateway.Time;
@@ -40,7 +41,7 @@ internal sealed partial class GatewayService(
     public async Task StartAsync(CancellationToken cancellationToken)
     {
         foreach (string warning in CrossRules.Warnings(configuration))
-            LogWarning(logger, warning);
+            LogWarning(logger, SafeText.Clean(warning, SafeText.LineCharactersMax));
         gateway = new Gateway(configuration, TimeProvider.System, GatewayClock.IsKernelSynchronised, logger);
         try
         {
@@ -131,7 +132,7 @@ internal sealed partial class GatewayService(
         manager?.Reloading();
         ConfigurationResult result = readConfiguration();
         foreach (ConfigurationFault fault in result.Faults)
-            LogReloadFault(logger, fault.ToString());
+            LogReloadFault(logger, SafeText.Clean(fault.ToString(), SafeText.LineCharactersMax));
         if (result.Faults.Count == 0)
         {
             level.Set(result.Configuration.Log.Level);

@@ -3,6 +3,7 @@ using System.Net.Sockets;
 using System.Text;
 using System.Text.Json;
 
+using IotTcpGateway.Escaping;
 using IotTcpGateway.Health;
 
 namespace IotTcpGateway.Cli;
@@ -56,7 +57,7 @@ internal static class StatusCommand
         GatewayStatus status = JsonSerializer.Deserialize(answer, StatusJson.Default.GatewayStatus)
             ?? throw new InvalidDataException($"{path} gave no status");
         foreach ((string name, string value) in StatusTable.Of(status))
-            Console.WriteLine($"{name,-16} {value}");
+            Console.WriteLine($"{name,-16} {SafeText.Clean(value, SafeText.LineCharactersMax)}");
         return ExitCode.Fine;
     }
 

@@ -41,11 +41,8 @@ internal static class CrossRules
             yield return "mqtt.payload: raw with MQTT 3.1.1 carries no boot and sequence: consumers cannot tell duplicates";
         if (configuration.Gateway.Id is "raspberrypi" or "localhost" or "debian" or "pi")
             yield return $"gateway.id: several boxes may be called \"{configuration.Gateway.Id}\": give each an id of its own";
-        foreach (ListenerOptions listener in configuration.Listeners)
-        {
-            if (listener.Authentication.Contains("none") && !IPAddress.IsLoopback(listener.ParsedEndpoint.Address))
-                yield return $"listener {listener.Name}: authentication \"none\" lets anybody who reaches {listener.Endpoint} send as any device without a key";
-        }
+        foreach (string weakness in SecurityWarnings.Of(configuration))
+            yield return weakness;
     }
 
     private static IEnumerable<ConfigurationFault> Listeners(List<ListenerOptions> listeners)

@@ -11,20 +11,23 @@ internal static class SafeText
 {
     public const int CharactersMax = 200;
 
+    /// <summary>Of a whole line that this program composed, with what others chose in it.</summary>
+    public const int LineCharactersMax = 2000;
+
     /// <summary>
-    /// What is no letter, mark, digit, sign or space as \uXXXX, cut at <see cref="CharactersMax"/>. The escape is not
+    /// What is no letter, mark, digit, sign or space as \uXXXX, cut at <paramref name="charactersMax"/>. The escape is not
     /// meant to be read back: a backslash stays as it is.
     /// </summary>
-    public static string Clean(string? text)
+    public static string Clean(string? text, int charactersMax = CharactersMax)
     {
         if (string.IsNullOrEmpty(text))
             return "";
-        if (text.Length <= CharactersMax && IsClean(text))
+        if (text.Length <= charactersMax && IsClean(text))
             return text;
         var clean = new StringBuilder();
         foreach (Rune rune in text.EnumerateRunes())
         {
-            if (clean.Length >= CharactersMax)
+            if (clean.Length >= charactersMax)
                 return clean.Append('…').ToString();
             if (IsShown(rune))
                 clean.Append(rune);
@@ -46,8 +49,9 @@ internal static class SafeText
         return true;
     }
 
+    /// <summary>Whether it can be shown as it is.</summary>
     // Format holds what turns the direction (U+202E) and what has no width; half a surrogate pair is U+FFFD here.
-    private static bool IsShown(Rune rune) => Rune.GetUnicodeCategory(rune) is not (UnicodeCategory.Control
+    public static bool IsShown(Rune rune) => Rune.GetUnicodeCategory(rune) is not (UnicodeCategory.Control
         or UnicodeCategory.Format or UnicodeCategory.LineSeparator or UnicodeCategory.ParagraphSeparator
         or UnicodeCategory.PrivateUse or UnicodeCategory.OtherNotAssigned or UnicodeCategory.Surrogate);
 }
