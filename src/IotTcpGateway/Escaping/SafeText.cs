@@ -42,7 +42,8 @@ internal static class SafeText
     {
         foreach (Rune rune in text.EnumerateRunes())
         {
-            if (!IsShown(rune))
+            // Half a surrogate pair reads as this, and is not yet replaced.
+            if (!IsShown(rune) || rune == Rune.ReplacementChar)
                 return false;
         }
 
