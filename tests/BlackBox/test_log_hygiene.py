@@ -9,7 +9,7 @@ import unicodedata
 import unittest
 
 from bench import BlackBox, iotgw, wait_for
-from device import AUTH, CHALLENGE, DATA, DESCRIBE, F32, HELLO, Failure, data_of, hello_of, sign
+from device import AUTH, CHALLENGE, DATA, DESCRIBE, F32, HELLO, WELCOME, data_of, describe_of, hello_of, sign
 from fleet import Link
 
 # A line of one's own, a red one, the reading direction turned, no width, a tag, a bell, a title, C1's CSI, and length.
@@ -96,35 +96,35 @@ class LogHygiene(BlackBox):
         finally:
             link.close()
 
-    def connect(self):
-        link = Link(self.running.address())
+    def hello(self, device_id, firmware="f", mode=0, source="127.0.0.1"):
+        link = Link(self.running.address(), source)
         self.addCleanup(link.socket.close)
-        return link
-
-    def hello(self, device_id, firmware="f", mode=0):
-        link = self.connect()
         hello = hello_of(mode, 0, 1, 0, bytes(16), device_id, firmware)
         link.send(HELLO, 0, hello)
         return link, hello
 
     def attack(self):
-        short = NASTY.replace("\x00", "")[:60]
-        for device_id in (short, "../../etc", "a/b", "+", "#", "$SYS", "a\x00b", "\x1b[2J", "x" * 65):
-            self.hello(device_id)
-        self.hello("keyed", short, mode=0)
-        link, _ = self.hello("keyed", short, mode=1)
+        firmware = NASTY.replace("\x00", "")[:50]
+        self.assertLessEqual(len(firmware.encode()), 64)
+        link, _ = self.hello("keyed", firmware, mode=1)
         link.expect(CHALLENGE)
         link.send(AUTH, 0, bytes(32))
-        link, hello = self.hello("keyed", short, mode=1)
+        link, hello = self.hello("keyed", firmware, mode=1)
         nonce = link.expect(CHALLENGE)
         link.send(AUTH, 0, sign(bytes.fromhex(self.key), b"ITGP1 device", hello, nonce))
-        link, _ = self.hello("firm", short)
-        entry = struct.pack("<HB", 1, F32) + bytes([len(short.encode())]) + short.encode() + b"\x03\x1b[m"
-        link.send(DESCRIBE, 0, b"\x01" + entry)
+        link.expect(WELCOME)
+        link, _ = self.hello("firm", firmware)
+        link.expect(WELCOME)
+        unit = "\x1b[m"
+        link.send(DESCRIBE, 0, describe_of([(1, F32, firmware, unit)]))
         link.send(DATA, 1, data_of(0, [(1, F32, 0, bytes(4))]))
-        for authorization in (f"Bearer {NASTY[:40]!r}", "Basic \x1b", "Bearer " + TOKEN + "x"):
+        self.hello("keyed", firmware, mode=0)
+        # As many as an address has bad frames before it is shut out, and another address for the rest.
+        for number, device_id in enumerate(("../../etc", "a/b", "+", "#", "$SYS", "a\x00b", "\x1b[2J", "x" * 65, NASTY[:40])):
+            self.hello(device_id, source=f"127.0.0.{2 + number}")
+        for authorization in (f"Bearer {NASTY[:40]!r}", "Bearer " + TOKEN + "x"):
             self.ask("/%1b%0a/" + "A" * 500, authorization)
-        with socket.create_connection(self.running.address()) as raw:
+        with socket.create_connection(self.running.address(), source_address=("127.0.0.99", 0)) as raw:
             raw.sendall(NASTY.encode() * 10)
             raw.settimeout(5)
             raw.recv(100)
