@@ -14,7 +14,8 @@ public static class JournalFiles
             return true;
         stem = Without(DirectoryNames.AlienSuffix, Without(DirectoryNames.BrokenSuffix, stem));
         return SegmentName.TryParse(stem, out _)
-            || (stem.LastIndexOf('.') is > 0 and int dot && IsOffset(stem[(dot + 1)..]) && SegmentName.TryParse(stem[..dot], out _));
+            || (stem.LastIndexOf('.') is > 0 and int dot
+                && IsOffset(stem[(dot + 1)..]) && SegmentName.TryParse(stem[..dot], out _));
     }
 
     // A copy of a part carries the place where it began.

@@ -202,7 +202,8 @@ class GuardedHttp(BlackBox):
 
     def start(self, **more):
         self.running = self.gateway({"http": {
-            "endpoint": "0.0.0.0:0", "tokenFile": "http.token", "username": "operator", "passwordFile": "http.password"} | more})
+            "endpoint": "0.0.0.0:0", "tokenFile": "http.token", "username": "operator",
+            "passwordFile": "http.password"} | more})
         self.running.start()
         self.port = int(re.search(r"HTTP is answered at https?://0\.0\.0\.0:(\d+)", self.running.log())[1])
 

@@ -45,8 +45,12 @@ internal static class KeyHandout
             {
                 string word = result.Tokens[0].Value;
                 // Not a number, which an enumeration would take too.
-                if (Enum.TryParse(word, ignoreCase: true, out KeyFormat format) && format.ToString().Equals(word, StringComparison.OrdinalIgnoreCase))
+                if (Enum.TryParse(word, ignoreCase: true, out KeyFormat format)
+                    && format.ToString().Equals(word, StringComparison.OrdinalIgnoreCase))
+                {
                     return format;
+                }
+
                 result.AddError($"\"{word}\" is no format: text, hex, qr, c, python or json");
                 return null;
             },
@@ -71,18 +75,20 @@ internal static class KeyHandout
             KeyFormat.Python => PythonHandout.Write(id, hex, place),
             _ => string.Create(
                 CultureInfo.InvariantCulture,
-                $$"""{"id":"{{id}}","key":"{{hex}}","host":"{{place.Host}}","port":{{place.Port}},"tls":{{(place.IsTls ? "true" : "false")}},"uri":"{{UriOf(id, key, place)}}"}""") + "\n",
+                $$"""{"id":"{{id}}","key":"{{hex}}","host":"{{place.Host}}","port":{{place.Port}},""")
+                + $"\"tls\":{(place.IsTls ? "true" : "false")},\"uri\":\"{UriOf(id, key, place)}\"}}\n",
         };
     }
 
-    /// <summary>All that a device needs in one line: itgp://ID:KEY@HOST:PORT, with TLS itgps://. See docs/device-client.md.</summary>
+    /// <summary>All that a device needs: itgp://ID:KEY@HOST:PORT, with TLS itgps://. See docs/device-client.md.</summary>
     public static string UriOf(string id, ReadOnlySpan<byte> key, GatewayPlace place) =>
         $"{(place.IsTls ? "itgps" : "itgp")}://{id}:{Convert.ToHexStringLower(key)}@{place}";
 
     /// <summary>The first listener that takes keys, by an address of this machine that others reach.</summary>
     public static GatewayPlace PlaceOf(GatewayConfiguration configuration)
     {
-        ListenerOptions listener = configuration.Listeners.Find(l => l.Authentication.Contains("hmac")) ?? configuration.Listeners[0];
+        ListenerOptions listener =
+            configuration.Listeners.Find(l => l.Authentication.Contains("hmac")) ?? configuration.Listeners[0];
         IPEndPoint endpoint = listener.ParsedEndpoint;
         bool isAny = endpoint.Address.Equals(IPAddress.Any) || endpoint.Address.Equals(IPAddress.IPv6Any);
         return new GatewayPlace(isAny ? OwnAddress() : endpoint.Address.ToString(), endpoint.Port);

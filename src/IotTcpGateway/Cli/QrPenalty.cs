@@ -18,7 +18,8 @@ internal static class QrPenalty
                 dark += code[i, j] ? 1 : 0;
         }
 
-        return penalty + Blocks(code) + (Math.Abs((dark * 20) - (code.Size * code.Size * 10)) / (code.Size * code.Size) * 10);
+        int all = code.Size * code.Size;
+        return penalty + Blocks(code) + (Math.Abs((dark * 20) - (all * 10)) / all * 10);
     }
 
     private static int Line(int size, Func<int, bool> isDark)

@@ -43,12 +43,16 @@ internal static class WipeCommand
         ParseResult parsed, ConfigurationResult result, string socket, CancellationToken stopping)
     {
         if (!parsed.GetValue(Yes) && !parsed.GetValue(DryRun) && Console.IsInputRedirected)
-            return CommandLine.Fail(ExitCode.WrongUsage, "nobody can be asked here: --yes is wanted; see \"iotgw wipe --help\"");
+        {
+            return CommandLine.Fail(
+                ExitCode.WrongUsage, "nobody can be asked here: --yes is wanted; see \"iotgw wipe --help\"");
+        }
+
         // What is named by a configuration that is not understood may be anything.
         if (result.Faults.FirstOrDefault(f => !FilesThatMayBeMissing.Contains(f.Path)) is { } fault)
             return CommandLine.Fail(ExitCode.Bad, $"the configuration is bad: {fault}");
         if (await AnswersAsync(socket, stopping).ConfigureAwait(false))
-            return CommandLine.Fail(ExitCode.CouldNotRun, $"a gateway runs (it answers at {socket}): stop it first (systemctl stop iot-tcp-gateway)");
+            return Refuse($"a gateway runs (it answers at {socket})");
         try
         {
             return Wipe(parsed, result.Configuration);
@@ -66,14 +70,15 @@ internal static class WipeCommand
         bool isDry = parsed.GetValue(DryRun);
         using SafeFileHandle? held = buffer.Exists && !isDry ? FileLock.TryTake(buffer.LockPath) : null;
         if (buffer.Exists && (isDry ? FileLock.IsTaken(buffer.LockPath) : held is null))
-            return CommandLine.Fail(ExitCode.CouldNotRun, $"a gateway runs on {buffer.Path}: stop it first (systemctl stop iot-tcp-gateway)");
+            return Refuse($"a gateway runs on {buffer.Path}");
 
-        string state = Environment.GetEnvironmentVariable("STATE_DIRECTORY") is { Length: > 0 } named ? named : WipePlan.StateDirectory;
+        string? named = Environment.GetEnvironmentVariable("STATE_DIRECTORY");
+        string state = string.IsNullOrEmpty(named) ? WipePlan.StateDirectory : named;
         WipePlan plan = WipePlan.Of(configuration, state);
         foreach (WipedFile file in plan.Removed)
-            Console.WriteLine($"{file.Kind,-7} {SafeText.Clean(file.Path, SafeText.LineCharactersMax)}  {BufferText.Size(file.Bytes)}");
+            Console.WriteLine($"{file.Kind,-7} {Shown(file.Path)}  {BufferText.Size(file.Bytes)}");
         foreach (string left in plan.Left)
-            Console.WriteLine($"stays   {SafeText.Clean(left, SafeText.LineCharactersMax)}");
+            Console.WriteLine($"stays   {Shown(left)}");
         if (plan.Removed.Count == 0)
         {
             Console.WriteLine("there is nothing to remove");
@@ -92,9 +97,14 @@ internal static class WipeCommand
             : CommandLine.Fail(ExitCode.Bad, "nothing was removed");
     }
 
+    private static int Refuse(string why) =>
+        CommandLine.Fail(ExitCode.CouldNotRun, why + ": stop it first (systemctl stop iot-tcp-gateway)");
+
+    private static string Shown(string text) => SafeText.Clean(text, SafeText.LineCharactersMax);
+
     private static bool IsSure(string gateway, string what)
     {
-        Console.Write($"Remove {what}, for good? Frames that were not delivered are lost. Type the gateway's id, {gateway}: ");
+        Console.Write($"Remove {what}, for good? Frames not delivered are lost. Type the gateway's id, {gateway}: ");
         return Console.ReadLine()?.Trim() == gateway;
     }
 
@@ -112,7 +122,8 @@ internal static class WipeCommand
         foreach (string folder in plan.Folders.Where(f => !Directory.EnumerateFileSystemEntries(f).Any()))
             failed += Try(folder, Directory.Delete);
         // Else a power cut now could bring the names back.
-        foreach (string folder in plan.Removed.Select(f => Path.GetDirectoryName(f.Path)!).Concat(plan.Folders.Select(f => Path.GetDirectoryName(f)!)).Distinct())
+        IEnumerable<string> changed = plan.Removed.Select(f => f.Path).Concat(plan.Folders).Select(p => Path.GetDirectoryName(p)!);
+        foreach (string folder in changed.Distinct())
         {
             if (Directory.Exists(folder) && new PosixDisk(folder).SyncDirectory() is { IsNone: false } error)
                 failed += Fail($"{folder}: {error}");

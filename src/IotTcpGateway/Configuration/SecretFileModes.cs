@@ -42,7 +42,8 @@ internal static class SecretFileModes
 
     // systemd hands credentials over with an access list, which shows in the group's bits.
     private static bool IsCredential(string file) =>
-        (Environment.GetEnvironmentVariable("CREDENTIALS_DIRECTORY") is { Length: > 0 } handedOver && file.StartsWith(handedOver, StringComparison.Ordinal))
+        (Environment.GetEnvironmentVariable("CREDENTIALS_DIRECTORY") is { Length: > 0 } handedOver
+            && file.StartsWith(handedOver, StringComparison.Ordinal))
         || file.StartsWith("/run/credentials/", StringComparison.Ordinal);
 
     private static string? Unusable(string file)

@@ -50,7 +50,11 @@ internal static class SecurityWarnings
         }
 
         if (listener.MaxUnauthenticated > UnauthenticatedWeak)
-            yield return TooHigh($"{path}.maxUnauthenticated", listener.MaxUnauthenticated, UnauthenticatedWeak, "keep connections open that never say who they are");
+        {
+            yield return TooHigh(
+                $"{path}.maxUnauthenticated", listener.MaxUnauthenticated, UnauthenticatedWeak, "keep connections that say nothing");
+        }
+
         if (listener.OffencesPerMinute > OffencesWeak)
             yield return TooHigh($"{path}.offencesPerMinute", listener.OffencesPerMinute, OffencesWeak, "try keys");
         if (listener.BadFramesPerMinute > BadFramesWeak)
@@ -69,8 +73,8 @@ internal static class SecurityWarnings
             bool hasPassword = mqtt.PasswordFile is not null;
             if (!IsPrivate(broker.Host))
             {
-                yield return $"mqtt.brokers.{i}: to {broker.Host} the readings{(hasPassword ? " and the password" : "")} cross the network readable, "
-                    + "and whoever is in between can alter them and send commands: use mqtts://";
+                yield return $"mqtt.brokers.{i}: to {broker.Host} the readings{(hasPassword ? " and the password" : "")} "
+                    + "cross the network readable, and whoever is in between can alter them and send commands: use mqtts://";
             }
             else if (hasPassword)
             {
@@ -85,8 +89,8 @@ internal static class SecurityWarnings
             yield break;
         if (!IPAddress.IsLoopback(http.ParsedEndpoint.Address) && http.Tls is null && http.IsGuarded)
         {
-            yield return $"http.tls: without it the {(http.TokenFile is null ? "password" : "token")} crosses the network to {http.Endpoint} readable, "
-                + "and whoever reads it gets in: set http.tls.certificate and http.tls.key, or use a loopback address";
+            yield return $"http.tls: without it the {(http.TokenFile is null ? "password" : "token")} crosses the network "
+                + $"to {http.Endpoint} readable, and whoever reads it gets in: set http.tls.certificate and http.tls.key, or use a loopback address";
         }
     }
 

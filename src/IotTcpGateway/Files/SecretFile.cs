@@ -68,7 +68,9 @@ internal sealed class SecretFile(string path)
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            problem = e is FileNotFoundException or DirectoryNotFoundException ? "it is missing" : $"it cannot be read: {e.Message}";
+            problem = e is FileNotFoundException or DirectoryNotFoundException
+                ? "it is missing"
+                : $"it cannot be read: {e.Message}";
             return null;
         }
         finally

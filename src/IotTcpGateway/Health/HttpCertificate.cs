@@ -26,7 +26,10 @@ internal sealed partial class HttpCertificate(string certificateFile, string key
     public void Start()
     {
         if (Problem() is { Length: > 0 } problem)
-            throw new IOException($"http.tls {certificateFile}, {keyFile}: {problem}; give a certificate and its key in PEM");
+        {
+            throw new IOException(
+                $"http.tls {certificateFile}, {keyFile}: {problem}; give a certificate and its key in PEM");
+        }
     }
 
     /// <summary>Reads the files again if they have changed.</summary>
@@ -47,7 +50,11 @@ internal sealed partial class HttpCertificate(string certificateFile, string key
             byte[] digest = SHA256.HashData([.. SHA256.HashData(certificate), .. SHA256.HashData(key)]);
             // Halves of a change that is under way do not fit together; the next look sees the whole of it.
             if (!digest.AsSpan().SequenceEqual(seen))
-                (seen, problemOfSeen) = (digest, Take(Encoding.ASCII.GetString(certificate), Encoding.ASCII.GetString(key)));
+            {
+                problemOfSeen = Take(Encoding.ASCII.GetString(certificate), Encoding.ASCII.GetString(key));
+                seen = digest;
+            }
+
             CryptographicOperations.ZeroMemory(key);
             return problemOfSeen;
         }
@@ -87,6 +94,7 @@ internal sealed partial class HttpCertificate(string certificateFile, string key
     [LoggerMessage(1615, LogLevel.Information, "the certificate of HTTP is read anew from {Path}: good until {NotAfter:u}")]
     private static partial void LogTaken(ILogger logger, string path, DateTime notAfter);
 
-    [LoggerMessage(1616, LogLevel.Error, "the changed certificate of HTTP {Path} cannot be used, the old one stays in force: {Why}")]
+    [LoggerMessage(1616, LogLevel.Error,
+        "the changed certificate of HTTP {Path} cannot be used, the old one stays in force: {Why}")]
     private static partial void LogUnusable(ILogger logger, string path, string why);
 }

@@ -89,6 +89,7 @@ internal sealed partial class HttpCredentials(HttpOptions options, ILogger logge
     [LoggerMessage(1612, LogLevel.Information, "{Key} is read from {Path}: what it holds lets in from now on")]
     private static partial void LogTaken(ILogger logger, string key, string path);
 
-    [LoggerMessage(1613, LogLevel.Critical, "nobody gets in over HTTP by {Key} {Path} ({Why}): put the secret into it; it is looked at every two seconds")]
+    [LoggerMessage(1613, LogLevel.Critical,
+        "nobody gets in over HTTP by {Key} {Path} ({Why}): put the secret into it; it is looked at every two seconds")]
     private static partial void LogNobody(ILogger logger, string key, string path, string why);
 }

@@ -37,7 +37,8 @@ internal sealed class HttpEndpoint(HttpOptions options, GatewayHealth health, Ti
     public const string LogCategory = "iotgw";
 
     /// <summary>Where it listens, with the real port.</summary>
-    public string Address => (application?.Urls.First() ?? "").Replace("http://", options.Tls is null ? "http://" : "https://");
+    public string Address =>
+        (application?.Urls.First() ?? "").Replace("http://", options.Tls is null ? "http://" : "https://");
 
     /// <summary>Begins to answer.</summary>
     /// <exception cref="IOException">The endpoint or the certificate cannot be used.</exception>
@@ -124,11 +125,12 @@ internal sealed class HttpEndpoint(HttpOptions options, GatewayHealth health, Ti
         {
             case HttpVerdict.Unauthorized:
                 http.Response.Headers.WWWAuthenticate = guard.Credentials.Challenges;
-                return WriteAsync(http, StatusCodes.Status401Unauthorized, "text/plain", "say who you are: see http in the configuration\n");
+                return WriteAsync(
+                    http, StatusCodes.Status401Unauthorized, "text/plain", "say who you are: see http in the configuration\n");
             case HttpVerdict.TooMany:
                 http.Response.Headers.RetryAfter = Math.Ceiling(wait.TotalSeconds).ToString(CultureInfo.InvariantCulture);
                 return WriteAsync(
-                    http, StatusCodes.Status429TooManyRequests, "text/plain", "too many wrong credentials from your address: wait\n");
+                    http, StatusCodes.Status429TooManyRequests, "text/plain", "too many wrong credentials from you: wait\n");
             default:
                 return AnswerInsiderAsync(http);
         }

@@ -72,6 +72,8 @@ internal sealed partial class HttpGuard
         return shown == ShownCredential.Right ? HttpVerdict.Answer : HttpVerdict.Unauthorized;
     }
 
-    [LoggerMessage(1614, LogLevel.Warning, "somebody at {Address} showed wrong credentials over HTTP: if it is a monitor of yours, compare its token or password with the file")]
+    [LoggerMessage(1614, LogLevel.Warning,
+        "somebody at {Address} showed wrong credentials over HTTP: if it is a monitor of yours, "
+        + "compare its token or password with the file")]
     private static partial void LogFailed(ILogger logger, IPAddress address);
 }

@@ -10,7 +10,7 @@ namespace IotTcpGateway.Health;
 
 /// <summary>
 /// What happens to a connection before HTTP: no address may have more than a share of them, and TLS, if it is configured.
-/// TLS by hand: Kestrel's own would link its configuration system and ALPN for what are forty lines.
+/// TLS by hand: Kestrel's own makes the executable larger, and what it adds (HTTP/2, client certificates) is not wanted.
 /// </summary>
 internal sealed partial class HttpLine(HttpCertificate? certificate, bool isShared, TimeProvider time, ILogger logger)
 {
