@@ -25,6 +25,9 @@ internal static class CustodyFile
 
     private static ReadOnlySpan<byte> Magic => "ITGCUST\n"u8;
 
+    /// <summary>Whether a file of this name is the custody, or what was left of writing it.</summary>
+    public static bool IsOurs(string name) => name is Name or Temporary;
+
     /// <summary>Writes it, so that after a power cut it is there whole, the old one or the new one.</summary>
     public static DiskError Write(IJournalDisk disk, long seconds, IReadOnlyCollection<CustodyEntry> entries)
     {

@@ -2,6 +2,7 @@ using System.Net;
 
 using IotTcpGateway.Buffer;
 using IotTcpGateway.Forward;
+using IotTcpGateway.Health;
 using IotTcpGateway.Ingest;
 
 namespace IotTcpGateway.Configuration;
@@ -31,7 +32,8 @@ internal static class CrossRules
     [
         .. Listeners(configuration.Listeners),
         .. Mqtt(configuration),
-        .. Files(configuration.Mqtt),
+        .. Http(configuration.Http),
+        .. Files(configuration),
         .. TlsRules.Check(configuration.Listeners),
         .. Disk(configuration.Buffer),
         .. Memory(configuration, machineMemoryBytes),
@@ -46,13 +48,10 @@ internal static class CrossRules
             yield return "mqtt.payload: raw with MQTT 3.1.1 carries no boot and sequence: consumers cannot tell duplicates";
         if (configuration.Gateway.Id is "raspberrypi" or "localhost" or "debian" or "pi")
             yield return $"gateway.id: several boxes may be called \"{configuration.Gateway.Id}\": give each an id of its own";
-        foreach (ListenerOptions listener in configuration.Listeners)
-        {
-            if (listener.Authentication.Contains("none") && !IPAddress.IsLoopback(listener.ParsedEndpoint.Address))
-                yield return $"listener {listener.Name}: authentication \"none\" lets anybody who reaches {listener.Endpoint} send as any device without a key";
-            if (TlsRules.Warning(listener) is { } warning)
-                yield return warning;
-        }
+        foreach (string warning in configuration.Listeners.Select(TlsRules.Warning).OfType<string>())
+            yield return warning;
+        foreach (string weakness in SecurityWarnings.Of(configuration))
+            yield return weakness;
     }
 
     private static long Connections(ListenerOptions listener) => (long)listener.MaxConnections + listener.MaxUnauthenticated;
@@ -91,6 +90,23 @@ internal static class CrossRules
             yield return new ConfigurationFault("mqtt.tls", "certificate and key belong together", "set both or none");
     }
 
+    private static IEnumerable<ConfigurationFault> Http(HttpOptions? http)
+    {
+        if (http is null)
+            yield break;
+        if ((http.Username is null) != (http.PasswordFile is null))
+            yield return new ConfigurationFault("http.username", "user name and password belong together", "set http.username and http.passwordFile, or none of them");
+        if (http.Tls is { } tls && (tls.Certificate is null || tls.Key is null))
+            yield return new ConfigurationFault("http.tls", "certificate and key belong together", "set both, or leave http.tls out");
+        if (!http.IsGuarded && !IPAddress.IsLoopback(http.ParsedEndpoint.Address))
+        {
+            yield return new ConfigurationFault(
+                "http.endpoint",
+                $"{http.Endpoint} is not loopback, and whoever reaches it would be answered",
+                "set http.tokenFile, or http.username and http.passwordFile; or use a loopback address such as 127.0.0.1:9183");
+        }
+    }
+
     private static IEnumerable<ConfigurationFault> Disk(BufferOptions buffer)
     {
         if (buffer.Disk > 0 && buffer.Memory < BufferOptions.MemoryMinWithDisk)
@@ -110,12 +126,14 @@ internal static class CrossRules
         }
     }
 
-    private static IEnumerable<ConfigurationFault> Files(MqttOptions mqtt)
+    private static IEnumerable<ConfigurationFault> Files(GatewayConfiguration configuration)
     {
+        MqttOptions mqtt = configuration.Mqtt;
         (string Path, string? File)[] named =
         [
             ("mqtt.passwordFile", mqtt.PasswordFile), ("mqtt.tls.ca", mqtt.Tls.Ca),
             ("mqtt.tls.certificate", mqtt.Tls.Certificate), ("mqtt.tls.key", mqtt.Tls.Key),
+            ("http.tls.certificate", configuration.Http?.Tls?.Certificate), ("http.tls.key", configuration.Http?.Tls?.Key),
         ];
         foreach ((string path, string? file) in named)
         {

@@ -171,8 +171,20 @@ internal static class GatewayRules
             "How long a message may wait for others.");
 
     private static SectionRule<HttpOptions> Http() => new SectionRule<HttpOptions>()
-        .With("endpoint", new TextRule("a loopback address and port, such as 127.0.0.1:9183", IsLoopback), o => o.Endpoint,
-            (o, v) => o.Endpoint = v, "Where HTTP is answered.");
+        .With("endpoint", new TextRule("an IP address and port, such as 127.0.0.1:9183", IsEndpoint), o => o.Endpoint,
+            (o, v) => o.Endpoint = v, "Where HTTP is answered; off loopback only with a token or a password.")
+        .With("tokenFile", Path("the token"), o => o.TokenFile, (o, v) => o.TokenFile = v,
+            "File with the token that a client shows as \"Authorization: Bearer …\"; whoever does not is not answered.")
+        .With("username", new TextRule("a text without colon", IsUsername), o => o.Username, (o, v) => o.Username = v,
+            "User name of HTTP basic authentication.")
+        .With("passwordFile", Path("the password"), o => o.PasswordFile, (o, v) => o.PasswordFile = v,
+            "File with the password of that user.")
+        .With("tls", HttpTls(), o => o.Tls, (o, v) => o.Tls = v, "HTTPS in place of HTTP.");
+
+    private static SectionRule<HttpTlsOptions> HttpTls() => new SectionRule<HttpTlsOptions>()
+        .With("certificate", Path("a certificate in PEM"), o => o.Certificate, (o, v) => o.Certificate = v,
+            "The certificate, and behind it those between it and the authority.")
+        .With("key", Path("a private key in PEM"), o => o.Key, (o, v) => o.Key = v, "The key of that certificate.");
 
     private static SectionRule<LogOptions> Log() => new SectionRule<LogOptions>()
         .With("level",
@@ -191,7 +203,7 @@ internal static class GatewayRules
     private static bool IsEndpoint(string text) => text.Contains(':') && IPEndPoint.TryParse(text, out _)
         && (text[0] == '[' || text.IndexOf(':') == text.LastIndexOf(':'));
 
-    private static bool IsLoopback(string text) => IsEndpoint(text) && IPAddress.IsLoopback(IPEndPoint.Parse(text).Address);
+    private static bool IsUsername(string text) => text.Length > 0 && !text.Any(c => c == ':' || char.IsControl(c));
 
     private static bool IsNetwork(string text) => IPNetwork.TryParse(text, out _);
 
