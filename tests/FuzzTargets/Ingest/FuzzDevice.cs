@@ -23,6 +23,7 @@ internal sealed class FuzzDevice : IDisposable
     private bool isMalformed;
     private bool isSendingOver;
     private bool hasEnded;
+    private bool isOver;
     private byte[]? hello;
     private byte[]? challenge;
     private byte[]? proof;
@@ -39,6 +40,10 @@ internal sealed class FuzzDevice : IDisposable
     }
 
     public bool IsWelcomed => stream is not null;
+
+    /// <summary>Whether the handshake is at the gateway's turn.</summary>
+    public bool AwaitsAnswer => !isMalformed && !isSendingOver && !isOver && !IsWelcomed
+        && hello is not null && (challenge is null || proof is not null);
 
     /// <summary>Into how many bytes what is sent is split; 0 for not at all.</summary>
     public int PieceBytes { get; set; }
@@ -66,7 +71,7 @@ internal sealed class FuzzDevice : IDisposable
     /// <summary>The proof by a key, if there is a challenge to prove it with.</summary>
     public void SendProof(byte[] key)
     {
-        Read(waitMicroseconds: 20_000);
+        Read(waitMicroseconds: 0);
         var made = new byte[ProtocolConstants.ProofBytes];
         Proofs.Device(key, hello ?? [], challenge ?? new byte[ProtocolConstants.NonceBytes], made);
         SendFrame(FrameType.Auth, 0, made);
@@ -207,8 +212,6 @@ internal sealed class FuzzDevice : IDisposable
         filled -= start;
         Require.That(!hasEnded || filled == 0 || isSendingOver, "the gateway closes within a frame");
     }
-
-    private bool isOver;
 
     private void JudgeFrame(FrameType type, uint sequence, ReadOnlySpan<byte> body)
     {
