@@ -239,9 +239,10 @@ internal sealed class FuzzDevice : IDisposable
                 break;
             case FrameType.Pong when stream is not null:
                 byte[] echo = body.ToArray();
-                bool isAnswer = pings.TryGetValue(sequence, out List<byte[]>? asked)
-                    && asked.RemoveAll(ping => ping.AsSpan().SequenceEqual(echo)) > 0;
-                Require.That(isAnswer, "a PONG to no PING");
+                List<byte[]> asked = pings.GetValueOrDefault(sequence) ?? [];
+                int ping = asked.FindIndex(one => one.AsSpan().SequenceEqual(echo));
+                Require.That(ping >= 0, "a PONG to no PING");
+                asked.RemoveAt(ping);
                 break;
             case FrameType.Command when stream is not null:
                 Require.That(sequence != 0 && Command.TryRead(body, out _), "a malformed COMMAND");
