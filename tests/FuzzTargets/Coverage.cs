@@ -22,8 +22,12 @@ internal static partial class Coverage
         var reached = new HashSet<string>();
         Trace.OnBranch = (id, signature) =>
         {
-            if (branches.Add(id))
-                reached.Add(NameIn().Match(signature).Groups[1].Value.Replace('/', '+'));
+            // Some targets have threads.
+            lock (branches)
+            {
+                if (branches.Add(id))
+                    reached.Add(NameIn().Match(signature).Groups[1].Value.Replace('/', '+'));
+            }
         };
         int inputs = 0;
         fixed (byte* counters = new byte[CounterBytes])

@@ -23,6 +23,7 @@ internal sealed class FuzzDevice : IDisposable
     private bool isMalformed;
     private bool isSendingOver;
     private bool hasEnded;
+    private bool isOver;
     private byte[]? hello;
     private byte[]? challenge;
     private byte[]? proof;
@@ -39,6 +40,10 @@ internal sealed class FuzzDevice : IDisposable
     }
 
     public bool IsWelcomed => stream is not null;
+
+    /// <summary>Whether the handshake is at the gateway's turn.</summary>
+    public bool AwaitsAnswer => !isMalformed && !isSendingOver && !isOver && !IsWelcomed
+        && hello is not null && (challenge is null || proof is not null);
 
     /// <summary>Into how many bytes what is sent is split; 0 for not at all.</summary>
     public int PieceBytes { get; set; }
@@ -66,7 +71,7 @@ internal sealed class FuzzDevice : IDisposable
     /// <summary>The proof by a key, if there is a challenge to prove it with.</summary>
     public void SendProof(byte[] key)
     {
-        Read(waitMicroseconds: 20_000);
+        Read(waitMicroseconds: 0);
         var made = new byte[ProtocolConstants.ProofBytes];
         Proofs.Device(key, hello ?? [], challenge ?? new byte[ProtocolConstants.NonceBytes], made);
         SendFrame(FrameType.Auth, 0, made);
@@ -208,8 +213,6 @@ internal sealed class FuzzDevice : IDisposable
         Require.That(!hasEnded || filled == 0 || isSendingOver, "the gateway closes within a frame");
     }
 
-    private bool isOver;
-
     private void JudgeFrame(FrameType type, uint sequence, ReadOnlySpan<byte> body)
     {
         switch (type)
@@ -236,9 +239,10 @@ internal sealed class FuzzDevice : IDisposable
                 break;
             case FrameType.Pong when stream is not null:
                 byte[] echo = body.ToArray();
-                bool isAnswer = pings.TryGetValue(sequence, out List<byte[]>? asked)
-                    && asked.RemoveAll(ping => ping.AsSpan().SequenceEqual(echo)) > 0;
-                Require.That(isAnswer, "a PONG to no PING");
+                List<byte[]> asked = pings.GetValueOrDefault(sequence) ?? [];
+                int ping = asked.FindIndex(one => one.AsSpan().SequenceEqual(echo));
+                Require.That(ping >= 0, "a PONG to no PING");
+                asked.RemoveAt(ping);
                 break;
             case FrameType.Command when stream is not null:
                 Require.That(sequence != 0 && Command.TryRead(body, out _), "a malformed COMMAND");

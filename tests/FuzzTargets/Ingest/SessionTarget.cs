@@ -20,6 +20,9 @@ internal static class SessionTarget
     private const int StepsMax = 60;
     private const int AnswerMicroseconds = 400;
 
+    // Comes within a fraction of it, but for code that runs for the first time.
+    private const int CertainAnswerMicroseconds = 50_000;
+
     private static readonly string[] Ids = ["a", "b", "c", "d"];
 
     public static void Run(ReadOnlySpan<byte> input)
@@ -97,11 +100,11 @@ internal static class SessionTarget
                 int mode = step == 11 ? 0 : step == 12 ? 1 : steps.Byte();
                 Features features = (Features)(steps.Byte() & 1);
                 device.SendHello((AuthenticationMode)mode, features, Ids[steps.Below(Ids.Length)], (uint)steps.Below(6) + 1, steps.Byte());
-                device.Read(AnswerMicroseconds);
+                device.Read(device.AwaitsAnswer ? CertainAnswerMicroseconds : AnswerMicroseconds);
                 break;
             case 14 or 15:
                 device.SendProof(SessionWorld.Keys[step - 14]);
-                device.Read(AnswerMicroseconds);
+                device.Read(device.AwaitsAnswer ? CertainAnswerMicroseconds : AnswerMicroseconds);
                 break;
             case 16 or 17 or 18:
                 SendData(ref steps, step == 18 ? SequenceOf(ref steps, device) : device.NextSequence, device);
