@@ -158,7 +158,7 @@ internal sealed partial class Listener : IDisposable
             modes.Add(AuthenticationMode.None);
         if (options.Authentication.Contains("hmac"))
             modes.Add(AuthenticationMode.Hmac);
-        if (options.Authentication.Contains("certificate"))
+        if (options.Authentication.Contains("certificate") && options.Tls?.ClientCa is not null)
             modes.Add(AuthenticationMode.Certificate);
         return modes;
     }
