@@ -22,7 +22,7 @@ TAGGED_DEVICES = GOOD_DEVICES[2:]
 # What an attacker's frames say, so that they are known wherever they turn up.
 EVIL = 666_666_666
 # Lines of one event that an attack may leave in the log, however long it goes on.
-LOG_LINES_MAX = 60
+LOG_LINES_MAX = 20
 LOG_LINE = re.compile(r"^\d\d:\d\d:\d\d\.\d{3} (trce|dbug|info|warn|fail|crit): iotgw\[(\d+)\] [^\x00-\x1f\x7f-\x9f\u202a-\u202e"
                       r"\u2066-\u2069\ufffd]*$")
 IDENTITY_FAILED = 3

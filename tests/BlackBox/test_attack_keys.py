@@ -101,6 +101,7 @@ class Address(Attack):
             link = self.intruder()
             kind, body = link.prove(f"guess-{number}", bytes(32))
             reasons.append(body[0] if kind == REFUSE else None)
+            link.socket.close()
         self.assertEqual(reasons[:40].count(3), 40, reasons)
         self.assertEqual(set(reasons[-10:]), {RATE_LIMITED}, reasons)
         link = self.intruder("127.0.0.67")
