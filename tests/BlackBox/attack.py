@@ -216,7 +216,7 @@ class Attack(BlackBox):
 
     def assert_nothing_got_in(self):
         known = "|".join(map(re.escape, (*self.keys, *self.lawful)))
-        allowed = re.compile(rf"telemetry/box/(status|({known})(/(meta|status|gaps|result/[a-z-]+))?)\Z")
+        allowed = re.compile(rf"telemetry/box/(status|({known})(/(meta|status|gaps|(command|result)/[a-z-]+))?)\Z")
         for topic, payload, _ in list(self.consumer.messages):
             self.assertRegex(topic, allowed, payload)
             self.assertNotIn(str(EVIL).encode(), payload, topic)
