@@ -249,7 +249,7 @@ class Broker(BlackBox):
     def test_response_topics(self):
         for topic in (b"#", b"+", b"a/+/b", b"a/#", b"", b"\xc0\xaf", b"a\0b", b"telemetry/box/status", b"telemetry/box/pump-7",
                       b"telemetry/box/pump-7/status", b"telemetry/box/pump-7/command/valve", b"telemetry/box/other/meta",
-                      b"$SYS/broker/x", b"x" * 40000):
+                      b"$SYS/broker/x"):
             with self.subTest(topic=topic[:40]):
                 self.broker.messages.clear()
                 self.broker.tell("telemetry/box/pump-7/command/valve", b"on", b"\x08" + text16(topic))
@@ -264,8 +264,19 @@ class Broker(BlackBox):
                 self.assert_own_topics()
                 for name, payload in self.broker.messages:
                     self.assertTrue(b"EVIL" not in payload or "/result/" in name, name)
+        # One that is nobody's concern is what response topics are for.
+        self.broker.tell("telemetry/box/pump-7/command/valve", b"on", b"\x08" + text16("app/answers"))
+        self.device.send(RESULT, self.command_number(), struct.pack("<BH", 0, 4) + b"true")
+        wait_for(lambda: "app/answers" in [name for name, _ in self.broker.messages], "the answer")
+        self.broker.messages.clear()
         self.assertEqual(self.broker.connects, 1)
         self.assert_unharmed()
+
+    def command_number(self):
+        while True:
+            kind, number, _ = self.device.receive()
+            if kind == COMMAND:
+                return number
 
     def test_packets_that_are_none(self):
         packets = [b"\xff" * 64, b"\x30\xff\xff\xff\xff", b"\x30\xff\xff\xff\x7f", packet(PUBLISH, 0, b"\xff\xff"),
