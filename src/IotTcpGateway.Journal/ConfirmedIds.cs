@@ -9,6 +9,10 @@ internal sealed class ConfirmedIds
 {
     private const int BitsPerWord = 64;
 
+    // Bits for 2 MiB. What is further ahead, behind a hole that nobody has settled yet, is kept as ranges: an id out of a
+    // damaged file must not cost memory for all those before it.
+    private const long IdsAheadMax = 1 << 24;
+
     private readonly Lock sync = new();
     private readonly List<IdRange> ranges = [];
     private ulong[] words = new ulong[16];
@@ -25,6 +29,12 @@ internal sealed class ConfirmedIds
         {
             if (id <= through)
                 return;
+            if (id - through > IdsAheadMax)
+            {
+                ConfirmFarAhead(id);
+                return;
+            }
+
             GrowFor(id);
             words[WordOf(id)] |= BitOf(id);
             Advance();
@@ -57,20 +67,59 @@ internal sealed class ConfirmedIds
         lock (sync)
         {
             var range = new IdRange(through + 1, id);
-            long count = 0;
-            for (long at = range.First; at <= range.Last; at++)
-            {
-                if (EndOfRangeAt(at) is long last)
-                    at = Math.Min(last, id);
-                else if (!IsMarked(at))
-                    count++;
-            }
-
+            long count = UnsettledIn(range);
             if (!range.IsEmpty)
                 MoveTo(id);
             Advance();
             return new GivenUp(range, count);
         }
+    }
+
+    // Mostly they come in order, and are one range.
+    private void ConfirmFarAhead(long id)
+    {
+        if (ranges.Count > 0 && ranges[^1].Last + 1 == id)
+            ranges[^1] = ranges[^1] with { Last = id };
+        else if (!IsMarked(id) && EndOfRangeAt(id) is null)
+            ranges.Add(new IdRange(id, id));
+    }
+
+    // Id by id as far as there are bits, from range to range behind them.
+    private long UnsettledIn(IdRange range)
+    {
+        long count = 0;
+        for (long at = range.First; at <= range.Last; at++)
+        {
+            if (EndOfRangeAt(at) is long last)
+            {
+                at = last;
+                continue;
+            }
+
+            if (at - through < CapacityIds)
+            {
+                count += IsMarked(at) ? 0 : 1;
+                continue;
+            }
+
+            long next = Math.Min(NextRangeAfter(at), range.Last + 1);
+            count += next - at;
+            at = next - 1;
+        }
+
+        return count;
+    }
+
+    private long NextRangeAfter(long id)
+    {
+        long next = long.MaxValue;
+        foreach (IdRange range in ranges)
+        {
+            if (range.First > id)
+                next = Math.Min(next, range.First);
+        }
+
+        return next;
     }
 
     private void Advance()

@@ -146,7 +146,7 @@ internal sealed class CursorFile(IJournalDisk disk, JournalCounters counters) : 
     private SlotState ReadSlot(ISegmentFile found, long offset, ref CursorSlot slot)
     {
         Span<byte> bytes = slotBytes;
-        if (!found.Read(offset, bytes, out int read).IsNone || read < SlotBytes)
+        if (!found.Read(offset, bytes, out int length).IsNone || length < SlotBytes)
             return SlotState.Damaged;
         if (!bytes.ContainsAnyExcept((byte)0))
             return SlotState.Empty;
@@ -157,16 +157,16 @@ internal sealed class CursorFile(IJournalDisk disk, JournalCounters counters) : 
             return SlotState.Damaged;
         }
 
+        var read = new CursorSlot(
+            BinaryPrimitives.ReadInt64LittleEndian(bytes[24..]),
+            BinaryPrimitives.ReadInt64LittleEndian(bytes[32..]),
+            BinaryPrimitives.ReadInt64LittleEndian(bytes[40..]));
+        // Nobody wrote this. Believed, it would make the next segment's header one that the next start refuses.
+        if (read is { Confirmed: < 0 } or { Synced: < 0 } or { Given: < 0 })
+            return SlotState.Damaged;
         ulong slotTurn = BinaryPrimitives.ReadUInt64LittleEndian(bytes[16..]);
         if (slotTurn > turn)
-        {
-            turn = slotTurn;
-            slot = new CursorSlot(
-                BinaryPrimitives.ReadInt64LittleEndian(bytes[24..]),
-                BinaryPrimitives.ReadInt64LittleEndian(bytes[32..]),
-                BinaryPrimitives.ReadInt64LittleEndian(bytes[40..]));
-        }
-
+            (turn, slot) = (slotTurn, read);
         return SlotState.Whole;
     }
 

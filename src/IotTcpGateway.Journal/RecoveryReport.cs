@@ -71,7 +71,7 @@ public sealed class RecoveryReport
 
     /// <summary>
     /// Whether the last commit was in the page cache alone, as far as anybody can tell, and is written again; records
-    /// of it that are doubtful are not.
+    /// of it that are doubtful are not, and count as missing.
     /// </summary>
     public bool IsLastCommitWrittenAgain { get; internal set; }
 

@@ -68,20 +68,22 @@ internal sealed partial class Recovery
     {
         if (segment.LastId < segment.FirstId)
             return;
-        Report.IsLastCommitWrittenAgain = true;
         long next = lastCommit.FirstId;
+        bool isBehindHole = false;
         scanner.Begin(file, segment.Name.Nonce, lastCommit.Start, segment.End);
         while (scanner.Step() is ScanResult result && result != ScanResult.End)
         {
             // Behind a hole that nothing proves to be damage, the new segment would make a proof of what is none.
-            if (isLastCommitDoubtful && scanner.Header.Id != next)
-                break;
-            next = scanner.Header.Id + 1;
-            if (result == ScanResult.Record)
-                pending.Restore(scanner.Payload, scanner.Header.Id);
-            else if (isLastCommitDoubtful)
-                break;
+            long id = scanner.Header.Id;
+            isBehindHole |= isLastCommitDoubtful && (id != next || result != ScanResult.Record);
+            next = id + 1;
+            if (result == ScanResult.Record && !isBehindHole)
+                pending.Restore(scanner.Payload, id);
+            else if (result == ScanResult.Record && !pending.IsEmpty)
+                AddMissing(new IdRange(id, id), segment, isProven: false);
         }
+
+        Report.IsLastCommitWrittenAgain = !pending.IsEmpty;
     }
 
     private void ScanRecords(int index, long bound, ISegmentFile file)

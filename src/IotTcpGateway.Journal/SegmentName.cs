@@ -16,6 +16,7 @@ internal readonly record struct SegmentName(ulong Number, ulong Nonce) : ICompar
             || file[Digits] != '-'
             || !file.EndsWith(Suffix, StringComparison.Ordinal)
             || !TryParseHex(file.AsSpan(0, Digits), out ulong number)
+            || number > long.MaxValue // No journal comes so far, and the next number must be higher.
             || !TryParseHex(file.AsSpan(Digits + 1, Digits), out ulong nonce))
         {
             return false;

@@ -4,6 +4,7 @@ using System.Net;
 using IotTcpGateway.Buffer;
 using IotTcpGateway.Commands;
 using IotTcpGateway.Configuration;
+using IotTcpGateway.Escaping;
 using IotTcpGateway.Forward;
 using IotTcpGateway.Health;
 using IotTcpGateway.Ingest;
@@ -179,16 +180,13 @@ internal sealed partial class Gateway : IAsyncDisposable
 
     private DevicesReport Devices() => new(
         [.. ingest.SeenDevices().Select(d => new SeenDevice(
-            d.DeviceId, d.IsOnline, Word(d.Mode), d.Address, Escape(d.Firmware), SecondsSince(d.LastAt)))],
+            d.DeviceId, d.IsOnline, Word(d.Mode), d.Address, SafeText.Clean(d.Firmware), SecondsSince(d.LastAt)))],
         [.. ingest.PendingDevices().Select(d => new WaitingDevice(
-            d.DeviceId, Word(d.Mode), d.Address.ToString(), Escape(d.Firmware), d.Times, SecondsSince(d.LastAt)))]);
+            d.DeviceId, Word(d.Mode), d.Address.ToString(), SafeText.Clean(d.Firmware), d.Times, SecondsSince(d.LastAt)))]);
 
     private double SecondsSince(long timestamp) => Math.Round(time.GetElapsedTime(timestamp).TotalSeconds, 1);
 
     private static string Word(AuthenticationMode mode) => mode.ToString().ToLowerInvariant();
-
-    // TODO-ESCAPE
-    private static string Escape(string text) => text;
 
     /// <inheritdoc/>
     public ValueTask DisposeAsync()

@@ -221,6 +221,20 @@ class GoodConfigurations(BlackBox):
         file = self.write("gateway.json", listener(endpoint="0.0.0.0:0", authentication=["none"]))
         self.assertIn("without a key", self.assert_right("--config", file).stderr)
 
+    def test_plain_broker_far_away_is_a_warning(self):
+        file = self.write("gateway.json", mqtt(brokers=["mqtt://broker.example"]))
+        self.assertIn("warning: mqtt.brokers.0", self.assert_right("--config", file).stderr)
+
+    def test_secret_that_others_read_is_a_warning(self):
+        self.write("password", "x").chmod(0o644)
+        file = self.write("gateway.json", mqtt(brokers=["mqtts://b"], username="u", passwordFile="password"))
+        self.assertIn("warning: mqtt.passwordFile", self.assert_right("--config", file).stderr)
+
+    def test_plain_listener_is_a_hint(self):
+        done = self.assert_right("--config", self.write("gateway.json", "{}"))
+        self.assertIn("hint: listeners.0", done.stdout)
+        self.assertNotIn("listeners", done.stderr)
+
     def test_schema_knows_every_key_with_its_default(self):
         schema = json.loads(iotgw("check", "--schema").stdout)
         self.assertFalse(schema["additionalProperties"])
@@ -270,6 +284,17 @@ class GoodConfigurations(BlackBox):
         self.assert_right("--config", file, environment={"CREDENTIALS_DIRECTORY": str(self.folder / "credentials")})
         done = iotgw("check", "--config", file, environment={"CREDENTIALS_DIRECTORY": str(self.folder)})
         self.assertEqual(done.returncode, 1)
+        self.assertIn("LoadCredential=mqtt-password:FILE", done.stderr)
+
+    def test_only_verbs_that_need_credentials_miss_them(self):
+        file = self.write("gateway.json", mqtt(username="u", passwordFile="credential:mqtt", brokers=["mqtt://b"])
+                          | {"devices": {"file": "keys.json"}, "buffer": {"directory": "buffer"}})
+        for verb, code in (("check", 1), ("run", 78)):
+            done = iotgw(verb, "--config", file)
+            self.assertEqual(done.returncode, code, done)
+            self.assertIn("CREDENTIALS_DIRECTORY is not set", done.stderr)
+        self.assertEqual(iotgw("device", "add", "pump-7", "--config", file).returncode, 0)
+        self.assertTrue((self.folder / "keys.json").is_file())
 
 
 class PlacesTaken(BlackBox):

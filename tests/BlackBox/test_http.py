@@ -1,9 +1,13 @@
-"""HTTP: health, metrics and status on loopback, and nothing at all when it is not configured."""
+"""HTTP: health, metrics and status on loopback, guarded elsewhere, and nothing at all when it is not configured."""
+import base64
 import http.client
 import json
 import re
+import signal
 import socket
+import ssl
 import struct
+import subprocess
 import unittest
 
 from bench import BlackBox, wait_for
@@ -184,6 +188,91 @@ class Http(BlackBox):
         link = self.device()
         link.send(DATA, 1, count_of(1))
         link.wait(ACK, 1)
+
+
+class GuardedHttp(BlackBox):
+    """Off loopback: nothing without the token or the password."""
+
+    TOKEN = "a-token-that-nobody-guesses"
+
+    def setUp(self):
+        super().setUp()
+        self.token = self.write("http.token", self.TOKEN + "\n")
+        self.write("http.password", "pass:word\n")
+
+    def start(self, **more):
+        self.running = self.gateway({"http": {
+            "endpoint": "0.0.0.0:0", "tokenFile": "http.token", "username": "operator",
+            "passwordFile": "http.password"} | more})
+        self.running.start()
+        self.port = int(re.search(r"HTTP is answered at https?://0\.0\.0\.0:(\d+)", self.running.log())[1])
+
+    def ask(self, authorization=None, path="/healthz", source="127.0.0.1", context=None):
+        kind = http.client.HTTPSConnection if context else http.client.HTTPConnection
+        more = {"context": context} if context else {}
+        link = kind("127.0.0.1", self.port, timeout=30, source_address=(source, 0), **more)
+        try:
+            link.request("GET", path, headers={"Authorization": authorization} if authorization else {})
+            answer = link.getresponse()
+            return answer.status, answer.read().decode(), answer.headers
+        finally:
+            link.close()
+
+    def test_off_loopback_without_a_secret_does_not_start(self):
+        running = self.gateway({"http": {"endpoint": "0.0.0.0:0"}})
+        self.assertEqual(running.start_unchecked().wait(60), 78)
+        self.assertIn("http.tokenFile", running.log())
+
+    def test_everything_demands_the_token_or_the_password(self):
+        self.start()
+        right = "Basic " + base64.b64encode(b"operator:pass:word").decode()
+        for path in ("/healthz", "/readyz", "/metrics", "/status"):
+            code, text, headers = self.ask(path=path)
+            self.assertEqual((code, len(headers.get_all("WWW-Authenticate"))), (401, 2))
+            self.assertNotIn("iotgw_", text)
+            self.assertEqual(self.ask(f"Bearer {self.TOKEN}", path)[0], 200)
+            self.assertEqual(self.ask(right, path)[0], 200)
+        self.assertEqual(self.ask(path="/nothing")[0], 401)
+
+    def test_guessing_slows_its_own_address_down_and_no_other(self):
+        self.start()
+        codes = [self.ask("Bearer guess", source="127.0.0.2")[0] for _ in range(12)]
+        self.assertEqual(codes, [401] * 10 + [429] * 2)
+        code, _, headers = self.ask(f"Bearer {self.TOKEN}", source="127.0.0.2")
+        self.assertEqual(code, 429)
+        self.assertLessEqual(int(headers["Retry-After"]), 60)
+        code, text, _ = self.ask(f"Bearer {self.TOKEN}", "/metrics")
+        self.assertEqual(code, 200)
+        self.assertIn("iotgw_http_authentication_failures_total 13\n", text)
+        self.assertIn("wrong credentials over HTTP", self.running.log())
+        self.assertNotIn("guess", self.running.log())
+
+    def test_secret_changes_while_it_runs(self):
+        self.start()
+        self.token.write_text("another")
+        # Not by asking: ten wrong answers would shut this address out for a minute.
+        self.running.wait_log("http.tokenFile is read from", times=2)
+        self.assertEqual(self.ask("Bearer another")[0], 200)
+        self.assertEqual(self.ask(f"Bearer {self.TOKEN}")[0], 401)
+        self.token.unlink()
+        self.running.signal(signal.SIGHUP)
+        self.running.wait_log("nobody gets in over HTTP by http.tokenFile")
+        self.assertEqual(self.ask("Bearer another")[0], 401)
+        self.assertEqual(self.ask("Bearer ")[0], 401)
+
+    def test_tls(self):
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+                        "-keyout", self.folder / "http.key", "-out", self.folder / "http.pem", "-days", "2", "-subj",
+                        "/CN=gateway", "-addext", "subjectAltName=IP:127.0.0.1"], check=True, capture_output=True)
+        self.start(tls={"certificate": "http.pem", "key": "http.key"})
+        context = ssl.create_default_context(cafile=self.folder / "http.pem")
+        self.assertEqual(self.ask(context=context)[0], 401)
+        self.assertEqual(self.ask(f"Bearer {self.TOKEN}", "/metrics", context=context)[0], 200)
+        for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+            context.minimum_version = context.maximum_version = version
+            self.assertEqual(self.ask(f"Bearer {self.TOKEN}", context=context)[0], 200)
+        with self.assertRaises((http.client.HTTPException, OSError)):
+            self.ask(f"Bearer {self.TOKEN}")
 
 
 class NoHttp(BlackBox):

@@ -1,8 +1,6 @@
 using System.Reflection;
 using System.Text.RegularExpressions;
 
-using IotTcpGateway.Protocol;
-
 using SharpFuzz.Common;
 
 namespace IotTcpGateway.Fuzz;
@@ -12,14 +10,24 @@ internal static partial class Coverage
 {
     private const int CounterBytes = 1 << 16;
 
+    private static readonly Assembly[] Assemblies =
+    [
+        typeof(IotTcpGateway.Protocol.FrameReader).Assembly, typeof(IotTcpGateway.Journal.RecordJournal).Assembly,
+        typeof(IotTcpGateway.Configuration.ConfigurationReader).Assembly, typeof(MQTTnet.MqttClientFactory).Assembly,
+    ];
+
     public static unsafe int Print(FuzzTarget target, IEnumerable<string> folders)
     {
         var branches = new HashSet<int>();
         var reached = new HashSet<string>();
         Trace.OnBranch = (id, signature) =>
         {
-            if (branches.Add(id))
-                reached.Add(NameIn().Match(signature).Groups[1].Value.Replace('/', '+'));
+            // Some targets have threads.
+            lock (branches)
+            {
+                if (branches.Add(id))
+                    reached.Add(NameIn().Match(signature).Groups[1].Value.Replace('/', '+'));
+            }
         };
         int inputs = 0;
         fixed (byte* counters = new byte[CounterBytes])
@@ -27,12 +35,12 @@ internal static partial class Coverage
             Trace.SharedMem = counters;
             foreach (string file in folders.SelectMany(Directory.GetFiles))
             {
-                target(File.ReadAllBytes(file));
+                target.Run(File.ReadAllBytes(file));
                 inputs++;
             }
         }
 
-        string[] all = [.. NamesOf(typeof(FrameReader).Assembly)];
+        string[] all = [.. Assemblies.SelectMany(NamesOf).Where(name => Instrumentation.Covers(target, name)).Distinct().Order()];
         int methods = all.Count(reached.Contains);
         Console.WriteLine($"{inputs} inputs reach {branches.Count} branches in {methods} of {all.Length} methods; not:");
         foreach (string name in all.Where(name => !reached.Contains(name)))
@@ -46,9 +54,7 @@ internal static partial class Coverage
             | BindingFlags.DeclaredOnly))
         .OfType<MethodBase>()
         .Where(method => method.GetMethodBody() is not null)
-        .Select(method => $"{method.DeclaringType!.FullName}::{method.Name}")
-        .Distinct()
-        .Order();
+        .Select(method => $"{method.DeclaringType!.FullName}::{method.Name}");
 
     // As in "System.Void Namespace.Type::Method(System.Byte)".
     [GeneratedRegex(@" (\S+::[^(]+)\(")]

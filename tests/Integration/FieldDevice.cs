@@ -26,7 +26,8 @@ internal sealed class FieldDevice : IAsyncDisposable
         byte[]? key,
         bool isTagged,
         Func<int, uint, byte[]>? body = null,
-        Func<DeviceCommand, CancellationToken, ValueTask<DeviceCommandReply>>? onCommand = null)
+        Func<DeviceCommand, CancellationToken, ValueTask<DeviceCommandReply>>? onCommand = null,
+        DeviceTlsOptions? tls = null)
     {
         Index = index;
         Id = id;
@@ -38,6 +39,7 @@ internal sealed class FieldDevice : IAsyncDisposable
             DeviceId = id,
             Key = key,
             RequireTags = isTagged,
+            Tls = tls,
             Firmware = "1.2.3",
             Channels = Sample.Channels,
             MemoryBytesMax = 1 << 20,

@@ -1,5 +1,6 @@
 using System.Globalization;
 
+using IotTcpGateway.Cli;
 using IotTcpGateway.TestKit;
 
 using Xunit;
@@ -55,6 +56,21 @@ public sealed class PythonDeviceTests
                 json,
                 StringComparison.Ordinal);
         }
+    }
+
+    [Fact]
+    public async Task Handout_AsPrinted_SendsAReadingThatArrives()
+    {
+        await using MosquittoBroker broker = await MosquittoBroker.StartAsync();
+        await using Subscriber subscriber = await Subscriber.StartAsync(broker.ClientPort, RunningGateway.Id);
+        await using RunningGateway gateway = RunningGateway.Start(["py"], broker.Port);
+        var place = new GatewayPlace("127.0.0.1", gateway.Endpoint.Port);
+        using var file = new TemporaryFile(KeyHandout.Write(KeyFormat.Python, "py", gateway.Keys["py"], place, isTerminal: false));
+        await using ChildProcess python = ChildProcess.Start("python3", [file.Path]);
+
+        Assert.True(await python.ExitAsync() == 0, $"{python.Output}\n{gateway.Log.Tail}");
+        Assert.Equal("acknowledged: 1", python.Output.Trim());
+        await Patience.UntilAsync(() => subscriber.Deliveries.Count == 1, () => $"{subscriber.Deliveries.Count} arrived");
     }
 
     [Fact]

@@ -1,3 +1,5 @@
+using System.Buffers.Binary;
+
 using Xunit;
 
 namespace IotTcpGateway.Journal.Tests;
@@ -30,6 +32,73 @@ public class DamageTests
             }
         }
     }
+
+    [Theory]
+    [InlineData("ffffffffffffffff-0000000000000101.seg")]
+    [InlineData("8000000000000001-0000000000000101.seg")] // one bit from a name that is right
+    public void Open_SegmentWithANumberThatNoJournalComesTo_IsSetAside(string name)
+    {
+        // Bug, found by fuzzing: the number after the last one is 0, so that what was written next came first, and was not
+        // read again.
+        Dictionary<string, byte[]> files = SmallJournal(out List<(long Id, string Payload)> all);
+        SimulatedDisk disk = DiskWith(files, name, new byte[100]);
+        using (RecordJournal journal = Rig.Open(disk, Rig.SmallOptions(), out RecoveryReport report))
+        {
+            Assert.Equal(1, report.AlienFiles);
+            journal.AppendAll(3);
+        }
+
+        using RecordJournal again = Rig.Open(disk, Rig.SmallOptions(), out _);
+        Assert.Equal(all.Count + 3, again.ReadAll().Count);
+    }
+
+    [Fact]
+    public void Confirm_AnIdFarAhead_CostsNoMemoryForThoseBeforeIt()
+    {
+        // Bug, found by fuzzing: behind a record with a huge id the bits of all ids before it were asked for: gigabytes,
+        // or an overflow.
+        const long far = 1L << 60;
+        var confirmed = new ConfirmedIds();
+        confirmed.Start(4);
+        long before = GC.GetAllocatedBytesForCurrentThread();
+        for (long id = far; id < far + 1000; id++)
+            confirmed.Confirm(id);
+        confirmed.Confirm(6);
+        Assert.InRange(GC.GetAllocatedBytesForCurrentThread() - before, 0, 100_000);
+        Assert.Equal(4, confirmed.Through);
+        Assert.True(confirmed.IsConfirmed(far) && confirmed.IsConfirmed(far + 999) && confirmed.IsConfirmed(6));
+        Assert.False(confirmed.IsConfirmed(far - 1) || confirmed.IsConfirmed(far + 1000) || confirmed.IsConfirmed(5));
+        // 5, and 7 to far - 1; 6 and what is from far on is settled.
+        Assert.Equal(1 + (far - 7), confirmed.GiveUpThrough(far + 10).Count);
+        Assert.Equal(far + 999, confirmed.Through);
+    }
+
+    [Fact]
+    public void Open_CursorWithNumbersBelowZero_IsNotBelieved()
+    {
+        // Bug, found by fuzzing: the first segment after it had a header that the next start took for another file's, so
+        // what was synced in it was set aside unread.
+        Dictionary<string, byte[]> files = SmallJournal(out _);
+        byte[] cursor = files["cursor"];
+        for (int slot = 0; slot < cursor.Length; slot += 4096)
+        {
+            for (int at = slot + 24; at < slot + 48; at += sizeof(long))
+                BinaryPrimitives.WriteInt64LittleEndian(cursor.AsSpan(at), -1);
+            BinaryPrimitives.WriteUInt32LittleEndian(
+                cursor.AsSpan(slot + 60), Crc32C.Compute(cursor.AsSpan(slot, 60)));
+        }
+
+        var disk = new SimulatedDisk(new Random(1)) { ["cursor"] = cursor };
+        using (RecordJournal journal = Rig.Open(disk, Rig.SmallOptions(), out RecoveryReport report))
+        {
+            Assert.Equal(CursorState.Lost, report.Cursor);
+            journal.AppendAll(3);
+        }
+
+        using RecordJournal again = Rig.Open(disk, Rig.SmallOptions(), out _);
+        Assert.Equal(3, again.ReadAll().Count);
+    }
+
 
     [Fact]
     public void Open_EveryTruncation_KeepsWhatIsBeforeItAndWhatIsInOtherSegments()

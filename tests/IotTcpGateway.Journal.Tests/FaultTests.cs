@@ -160,6 +160,42 @@ public class FaultTests
         }
     }
 
+    // Two faults at once: whether the hole is rot or a write that was torn, nobody can tell.
+    [Theory]
+    [InlineData(0, new long[] { 3 }, new long[] { 1, 2, 4, 5, 6 })]
+    [InlineData(1, new long[] { 4, 5, 6 }, new long[] { 1, 2, 3 })]
+    [InlineData(2, new long[] { 5, 6 }, new long[] { 1, 2, 3, 4 })]
+    public void Open_NewestCannotBeSyncedAndItsLastCommitHasRotted_TellsWhatIsNotWrittenAgain(
+        int rotten, long[] missing, long[] kept)
+    {
+        var disk = new SimulatedDisk(new Random(1));
+        using (RecordJournal written = Rig.Open(disk))
+        {
+            written.AppendAll(2);
+            for (int i = 0; i < 4; i++)
+                written.Append($"last {i}");
+            written.Commit();
+        }
+
+        string segment = disk.Names.Single(n => n.EndsWith(SegmentName.Suffix, StringComparison.Ordinal));
+        byte[] bytes = disk[segment];
+        bytes[bytes.AsSpan().IndexOf(System.Text.Encoding.UTF8.GetBytes($"last {rotten}"))] ^= 1;
+        disk[segment] = bytes;
+        FailOnce(disk, DiskOperation.DropCache);
+        using (RecordJournal journal = Rig.Open(disk, Rig.SmallOptions(), out RecoveryReport report))
+        {
+            Assert.Equal(missing, report.Damage.SelectMany(d => Enumerable.Range((int)d.Ids.First, (int)d.Ids.Count))
+                .Select(id => (long)id));
+            Assert.All(report.Damage, d => Assert.False(d.IsProven));
+            Assert.Equal(rotten > 0, report.IsLastCommitWrittenAgain);
+            journal.AppendAll(1);
+        }
+
+        disk.CutPower();
+        using RecordJournal last = Rig.Open(disk);
+        Assert.Equal([.. kept, 7], last.ReadAll().Select(r => r.Id));
+    }
+
     [Fact]
     public void CommitCursor_SyncFails_NextOneIsANewFile()
     {

@@ -299,6 +299,7 @@ internal sealed class SimulatedWorld
             rotten.Add(id);
         }
 
+        ExcuseWhatIsNotWrittenAgain(report);
         foreach (IdRange gap in gaps)
             RequireExpected(gap);
         // Both slots rotted while there was no segment: ids begin again, of nothing that is left.
@@ -312,6 +313,19 @@ internal sealed class SimulatedWorld
             highestAcknowledged = Math.Max(highestAcknowledged, journal.SyncedThrough);
         firstIdOfLife = journal.LastId + 1;
         hasRottedUnseen = false;
+    }
+
+    // Two faults at once: rot has made a hole in the last commit, and the disk does not say what of that commit it has.
+    // Nobody can tell the hole from a torn write, so what is behind it is not written again; but it is told.
+    private void ExcuseWhatIsNotWrittenAgain(RecoveryReport report)
+    {
+        if (!hasRottedUnseen || !report.IsLastCommitWrittenAgain)
+            return;
+        foreach (DamagedRange damaged in report.Damage.Where(d => !d.IsProven))
+        {
+            for (long id = damaged.Ids.First; id <= damaged.Ids.Last; id++)
+                rotten.Add(id);
+        }
     }
 
     private void Forget()

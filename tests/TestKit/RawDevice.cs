@@ -1,7 +1,10 @@
 using System.Buffers.Binary;
 using System.Net;
+using System.Net.Security;
 using System.Net.Sockets;
+using System.Security.Authentication;
 using System.Security.Cryptography;
+using System.Security.Cryptography.X509Certificates;
 using System.Text;
 
 using IotTcpGateway.Protocol;
@@ -35,6 +38,7 @@ public sealed class RawDevice : IDisposable
 
     private readonly Socket socket;
     private readonly byte[] buffer = new byte[64 * 1024];
+    private SslStream? tls;
     private int filled;
     private FrameTagger? outgoing;
     private FrameTagger? incoming;
@@ -67,6 +71,25 @@ public sealed class RawDevice : IDisposable
         return new RawDevice(socket);
     }
 
+    /// <summary>Connects and comes through TLS; whatever certificate the gateway shows is taken.</summary>
+    public static async Task<RawDevice> ConnectTlsAsync(
+        IPEndPoint endpoint, X509Certificate2? certificate = null, SslProtocols protocols = SslProtocols.None,
+        X509Certificate2Collection? intermediates = null)
+    {
+        RawDevice device = await ConnectAsync(endpoint);
+        try
+        {
+            await device.BeginTlsAsync(certificate, protocols, intermediates);
+        }
+        catch
+        {
+            device.Dispose();
+            throw;
+        }
+
+        return device;
+    }
+
     /// <summary>Connects and comes to WELCOME with authentication none.</summary>
     public static async Task<RawDevice> OpenAsync(
         IPEndPoint endpoint, string id, uint boot = 1, uint highestUsed = 0, IPAddress? from = null)
@@ -83,16 +106,7 @@ public sealed class RawDevice : IDisposable
         IPAddress? from = null)
     {
         RawDevice device = await ConnectAsync(endpoint, from);
-        byte[] nonce = await device.SendProofAsync(id, key, boot, highestUsed, tags);
-        ReceivedFrame welcome = await device.ExpectAsync(FrameType.Welcome);
-        var proof = new byte[ProtocolConstants.ProofBytes];
-        int before = welcome.Body.Length - proof.Length;
-        Proofs.Gateway(key, device.hello, nonce, welcome.Body.AsSpan(0, before), proof);
-        if (!Proofs.AreEqual(proof, welcome.Body.AsSpan(before)))
-            throw new InvalidOperationException("the gateway's proof is wrong");
-        device.TakeWelcome(welcome);
-        if (device.Welcome!.Tags)
-            device.BeginTags(key, nonce);
+        await device.OpenHmacAsync(id, key, boot, highestUsed, tags);
         return device;
     }
 
@@ -112,6 +126,53 @@ public sealed class RawDevice : IDisposable
     {
         var frame = new byte[ProtocolConstants.FrameBytes(body.Length, tagged: true)];
         return frame[..FrameWriter.Write(frame, type, sequence, body)];
+    }
+
+    /// <summary>The certificate that the gateway has shown.</summary>
+    public X509Certificate2? GatewayCertificate => (X509Certificate2?)tls?.RemoteCertificate;
+
+    /// <summary>The version of TLS in use.</summary>
+    public SslProtocols TlsVersion => tls?.SslProtocol ?? SslProtocols.None;
+
+    /// <summary>Comes through TLS on a connection that has sent nothing yet.</summary>
+    public async Task BeginTlsAsync(
+        X509Certificate2? certificate = null, SslProtocols protocols = SslProtocols.None,
+        X509Certificate2Collection? intermediates = null)
+    {
+        var stream = new SslStream(new NetworkStream(socket, ownsSocket: false));
+        await stream.AuthenticateAsClientAsync(new SslClientAuthenticationOptions
+        {
+            TargetHost = "localhost",
+            EnabledSslProtocols = protocols,
+            ClientCertificateContext = certificate is null
+                ? null
+                : SslStreamCertificateContext.Create(certificate, intermediates, offline: true),
+            // Whom the gateway shows itself as is looked at by the test.
+            RemoteCertificateValidationCallback = (_, shown, _, _) => shown is not null,
+        }).WaitAsync(HangGuard);
+        tls = stream;
+    }
+
+    /// <summary>Comes to WELCOME with HMAC on a connection that is there; checks the gateway's proof.</summary>
+    public async Task OpenHmacAsync(string id, byte[] key, uint boot = 1, uint highestUsed = 0, bool tags = false)
+    {
+        byte[] nonce = await SendProofAsync(id, key, boot, highestUsed, tags);
+        ReceivedFrame welcome = await ExpectAsync(FrameType.Welcome);
+        var proof = new byte[ProtocolConstants.ProofBytes];
+        int before = welcome.Body.Length - proof.Length;
+        Proofs.Gateway(key, hello, nonce, welcome.Body.AsSpan(0, before), proof);
+        if (!Proofs.AreEqual(proof, welcome.Body.AsSpan(before)))
+            throw new InvalidOperationException("the gateway's proof is wrong");
+        TakeWelcome(welcome);
+        if (Welcome!.Tags)
+            BeginTags(key, nonce);
+    }
+
+    /// <summary>Comes to WELCOME on a connection that is there, with whatever mode.</summary>
+    public async Task OpenAsync(string id, AuthenticationMode mode, uint boot = 1)
+    {
+        await SendHelloAsync(id, boot, mode: mode);
+        TakeWelcome(await ExpectAsync(FrameType.Welcome));
     }
 
     /// <summary>Sends HELLO, right or wrong.</summary>
@@ -169,6 +230,12 @@ public sealed class RawDevice : IDisposable
     /// <summary>Sends any bytes.</summary>
     public async Task SendAsync(ReadOnlyMemory<byte> bytes)
     {
+        if (tls is not null)
+        {
+            await tls.WriteAsync(bytes).AsTask().WaitAsync(HangGuard);
+            return;
+        }
+
         while (bytes.Length > 0)
         {
             int sent = await socket.SendAsync(bytes).AsTask().WaitAsync(HangGuard);
@@ -274,6 +341,7 @@ public sealed class RawDevice : IDisposable
     public void Dispose()
     {
         socket.Dispose();
+        tls?.Dispose();
         outgoing?.Dispose();
         incoming?.Dispose();
     }
@@ -282,9 +350,11 @@ public sealed class RawDevice : IDisposable
     {
         try
         {
-            return await socket.ReceiveAsync(buffer.AsMemory(filled)).AsTask().WaitAsync(HangGuard);
+            return tls is null
+                ? await socket.ReceiveAsync(buffer.AsMemory(filled)).AsTask().WaitAsync(HangGuard)
+                : await tls.ReadAsync(buffer.AsMemory(filled)).AsTask().WaitAsync(HangGuard);
         }
-        catch (SocketException)
+        catch (Exception e) when (e is SocketException or IOException)
         {
             WasReset = true;
             return 0;

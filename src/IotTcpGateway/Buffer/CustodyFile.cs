@@ -25,6 +25,9 @@ internal static class CustodyFile
 
     private static ReadOnlySpan<byte> Magic => "ITGCUST\n"u8;
 
+    /// <summary>Whether a file of this name is the custody, or what was left of writing it.</summary>
+    public static bool IsOurs(string name) => name is Name or Temporary;
+
     /// <summary>Writes it, so that after a power cut it is there whole, the old one or the new one.</summary>
     public static DiskError Write(IJournalDisk disk, long seconds, IReadOnlyCollection<CustodyEntry> entries)
     {
@@ -91,11 +94,17 @@ internal static class CustodyFile
         seconds = (long)reader.VarInt();
         while (!reader.IsBroken && !reader.IsAtEnd)
         {
-            string deviceId = Encoding.UTF8.GetString(reader.Text());
-            entries.Add(new CustodyEntry(
-                deviceId, reader.UInt32(), Math.Clamp((int)reader.Byte(), 1, 3), (uint)reader.VarInt()));
+            ReadOnlySpan<byte> deviceId = reader.Text();
+            uint bootId = reader.UInt32();
+            int priority = reader.Byte();
+            ulong safeSequence = reader.VarInt();
+            bool isSound = !reader.IsBroken && priority is >= 1 and <= 3 && safeSequence <= uint.MaxValue
+                && (Names.IsDeviceId(deviceId) || deviceId.SequenceEqual("local"u8));
+            if (!isSound)
+                return false;
+            entries.Add(new CustodyEntry(Encoding.UTF8.GetString(deviceId), bootId, priority, (uint)safeSequence));
         }
 
-        return !reader.IsBroken;
+        return !reader.IsBroken && seconds >= 0;
     }
 }

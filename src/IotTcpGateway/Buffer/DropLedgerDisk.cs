@@ -52,8 +52,9 @@ internal sealed partial class DropLedger
     {
         if (journal is null || !HasWork)
             return DiskError.None;
-        // A journal that failed takes nothing until a commit has found that the disk is back.
-        if (journal.State != JournalState.Healthy && journal.Commit() is { State: not JournalState.Healthy } still)
+        // A journal that failed takes nothing until a commit has found that the disk is back. One that is full takes
+        // what there is room for.
+        if (journal.State != JournalState.Healthy && journal.Commit() is { State: JournalState.Failed } still)
             return still.Error;
         if (IsShortOfRoom)
             CarryForward();

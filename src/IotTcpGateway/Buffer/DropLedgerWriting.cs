@@ -54,11 +54,11 @@ internal sealed partial class DropLedger
         var noRoom = new DiskError(DiskOperation.Write, DiskError.NoSpace);
         while (true)
         {
-            AppendResult result = journal!.TryAppend(record, out id);
+            AppendResult result = journal!.TryAppend(record, out id, mayUseReserve: true);
             if (result == AppendResult.Appended)
                 return DiskError.None;
             bool goesOn = result == AppendResult.CommitFirst
-                ? journal.Commit().State == JournalState.Healthy
+                ? journal.Commit().State != JournalState.Failed
                 : result == AppendResult.Full && journal.State == JournalState.Healthy && DropOldest();
             Resolve(journal.SyncedThrough);
             if (!goesOn)

@@ -118,7 +118,7 @@ internal sealed partial class RecordBuffer : IDisposable
         {
             stream.IsForgotten = true;
             stream.Owner = null;
-            stream.Dropped = null;
+            ForgetDroppedNeedsLock(stream);
             CloseIfDoneNeedsLock(stream);
         }
     }
@@ -138,7 +138,7 @@ internal sealed partial class RecordBuffer : IDisposable
             if (!ReferenceEquals(stream.Owner, owner))
                 return;
             stream.Owner = null;
-            stream.Dropped = null;
+            ForgetDroppedNeedsLock(stream);
         }
     }
 

@@ -50,11 +50,26 @@ internal sealed partial class RecordBuffer
     private void TellDropNeedsLock(DeviceStream stream, uint sequence, DropReason reason)
     {
         if (stream.Owner is not null)
-        {
             (stream.Dropped ??= new()).Enqueue(new DroppedFrame(sequence, reason));
-            return;
+        else
+            HoldNeedsLock(stream, sequence);
+    }
+
+    // A device that goes before it heard of them is as one that was away. No ACK said more than what is before them.
+    private void ForgetDroppedNeedsLock(DeviceStream stream)
+    {
+        if (stream.Dropped is { Count: > 0 } untold)
+        {
+            HoldNeedsLock(stream, untold.Min(d => d.Sequence));
+            if (stream.HeldFrom != 0)
+                stream.SafeSequence = Math.Min(stream.SafeSequence, stream.HeldFrom - 1);
         }
 
+        stream.Dropped = null;
+    }
+
+    private void HoldNeedsLock(DeviceStream stream, uint sequence)
+    {
         if (!IsLedgerOnDisk || options.Ack == AckPolicy.Memory)
             return;
         bool isListed = stream is { HeldFrom: not 0, IsHeldTaken: false };

@@ -94,6 +94,7 @@ internal readonly ref struct SpilledFrame
         uint hostBoot = isSynchronised ? 0 : reader.UInt32();
         ReadOnlySpan<byte> reason = (tag & EntryTag.HasReason) != 0 ? reader.Text() : default;
         if (reader.IsBroken || sequence is 0 or > uint.MaxValue || table > uint.MaxValue || monotonic > long.MaxValue
+            || reason.Length > ReasonBytesMax
             || !(Names.IsDeviceId(deviceId) || deviceId.SequenceEqual("local"u8)))
         {
             return false;

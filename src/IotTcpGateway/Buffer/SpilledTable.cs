@@ -1,4 +1,5 @@
 using System.Text;
+using System.Text.Unicode;
 
 using IotTcpGateway.Protocol;
 
@@ -48,10 +49,14 @@ internal static class SpilledTable
         while (!reader.IsBroken && !reader.IsAtEnd)
         {
             ushort channel = reader.UInt16();
-            var type = (DataType)reader.Byte();
-            string name = Encoding.UTF8.GetString(reader.Text());
-            string unit = Encoding.UTF8.GetString(reader.Text());
-            channels.Add(new Channel(channel, type, name, unit));
+            byte type = reader.Byte();
+            ReadOnlySpan<byte> name = reader.Text();
+            ReadOnlySpan<byte> unit = reader.Text();
+            // What is not text would come out longer than it can be written again.
+            if (reader.IsBroken || !DataTypes.IsKnown(type) || !Utf8.IsValid(name) || !Utf8.IsValid(unit))
+                return false;
+            channels.Add(new Channel(
+                channel, (DataType)type, Encoding.UTF8.GetString(name), Encoding.UTF8.GetString(unit)));
         }
 
         return !reader.IsBroken;

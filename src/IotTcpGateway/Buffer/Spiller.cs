@@ -153,8 +153,11 @@ internal sealed partial class Spiller
     {
         if (!isOpen)
             return;
-        if (IsLedgerSafe())
+        // Nobody needs room any more: without the ledger the cursors stay where they are, and what was given up comes
+        // again.
+        if (FlushLedger().IsNone)
         {
+            buffer.ReleaseHeld(buffer.TakeHeld());
             foreach (LaneRetention retention in retentions)
                 retention.Tidy(isLast: true);
         }
@@ -264,13 +267,17 @@ internal sealed partial class Spiller
     // room is what is needed.
     private bool IsLedgerSafe()
     {
-        DiskError failed = ledger.Entries > 0 ? OpenLedger() : DiskError.None;
-        if (failed.IsNone)
-            failed = ledger.Flush();
+        DiskError failed = FlushLedger();
         if (failed.IsNone || failed.IsNoSpace)
             return true;
         Become(DiskState.Failed, failed);
         return false;
+    }
+
+    private DiskError FlushLedger()
+    {
+        DiskError failed = ledger.Entries > 0 ? OpenLedger() : DiskError.None;
+        return failed.IsNone ? ledger.Flush() : failed;
     }
 
     private DiskError OpenLedger()

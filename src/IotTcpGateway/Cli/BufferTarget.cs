@@ -29,8 +29,8 @@ internal sealed class BufferTarget
     public async Task<int> UseAsync(ParseResult parsed, Func<LookedAtBuffer, Task<int>> act)
     {
         ConfigurationResult result = options.Read(parsed);
-        if (result.Faults.Count > 0)
-            return CommandLine.Fail(ExitCode.Bad, $"the configuration is bad: {result.Faults[0]}");
+        if (result.FaultBesidesCredentials is { } fault)
+            return CommandLine.Fail(ExitCode.Bad, $"the configuration is bad: {fault}");
         var found = new BufferDirectory(Path.GetFullPath(parsed.GetValue(directory) ?? result.Configuration.Buffer.Directory));
         if (!found.Exists)
         {

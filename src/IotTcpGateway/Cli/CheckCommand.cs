@@ -2,6 +2,7 @@ using System.CommandLine;
 using System.Text.Json;
 
 using IotTcpGateway.Configuration;
+using IotTcpGateway.Escaping;
 
 namespace IotTcpGateway.Cli;
 
@@ -40,7 +41,9 @@ internal static class CheckCommand
         if (result.Faults.Count > 0)
             return ExitCode.Bad;
         foreach (string warning in CrossRules.Warnings(result.Configuration))
-            Console.Error.WriteLine("warning: " + warning);
+            Console.Error.WriteLine("warning: " + SafeText.Clean(warning, SafeText.LineCharactersMax));
+        foreach (string hint in SecurityWarnings.Hints(result.Configuration))
+            Console.WriteLine("hint: " + hint);
         string files = result.Files.Count == 0 ? "no file" : string.Join(", ", result.Files);
         Console.WriteLine($"the configuration is right ({files})");
         return ExitCode.Fine;

@@ -1,6 +1,8 @@
 using System.CommandLine;
 using System.Text.RegularExpressions;
 
+using IotTcpGateway.Escaping;
+
 namespace IotTcpGateway.Cli;
 
 /// <summary>All verbs, and what happens when one of them fails.</summary>
@@ -28,6 +30,7 @@ internal static partial class CommandLine
             DecodeCommand.Create(),
             BufferCommand.Create(),
             StatusCommand.Create(),
+            WipeCommand.Create(),
         };
         root.Options.Add(Verbose);
         HelpWithExample.PutInto(root);
@@ -87,7 +90,8 @@ internal static partial class CommandLine
     /// <summary>Says what, where and what to do, in one line, and returns the exit code.</summary>
     public static int Fail(int exitCode, string what)
     {
-        Console.Error.WriteLine("iotgw: " + what.ReplaceLineEndings(" "));
+        // It may quote a file, an argument, or what somebody answered.
+        Console.Error.WriteLine("iotgw: " + SafeText.Clean(what.ReplaceLineEndings(" "), SafeText.LineCharactersMax));
         return exitCode;
     }
 }

@@ -2,6 +2,7 @@ using System.CommandLine;
 using System.Text;
 
 using IotTcpGateway.Configuration;
+using IotTcpGateway.Escaping;
 using IotTcpGateway.Keys;
 using IotTcpGateway.Protocol;
 
@@ -39,12 +40,12 @@ internal static class DeviceCommand
         {
             return CommandLine.Fail(
                 ExitCode.WrongUsage,
-                $"\"{TerminalText.Escape(id)}\" is no device id: 1 to 64 of A-Z a-z 0-9 . _ -, not beginning with a dot, not \"local\" or \"status\"");
+                $"\"{SafeText.Clean(id)}\" is no device id: 1 to 64 of A-Z a-z 0-9 . _ -, not beginning with a dot, not \"local\" or \"status\"");
         }
 
         ConfigurationResult result = options.Read(parsed);
-        if (result.Faults.Count > 0)
-            return CommandLine.Fail(ExitCode.Bad, $"the configuration is bad: {result.Faults[0]}");
+        if (result.FaultBesidesCredentials is { } fault)
+            return CommandLine.Fail(ExitCode.Bad, $"the configuration is bad: {fault}");
         try
         {
             return await act(new KeyFile(result.Configuration.Devices.File), result.Configuration).ConfigureAwait(false);
@@ -67,14 +68,15 @@ internal static class DeviceCommand
             DefaultValueFactory = _ => "hmac",
         };
         mode.AcceptOnlyFromAmong("hmac", "certificate", "none");
+        Option<KeyFormat?> format = KeyHandout.FormatOption();
         var permissions = new PermissionOptions();
-        return Verb("add", "Let a device in; prints its new key, once.", "iotgw device add pump-7", [mode, .. permissions.Options],
-            (file, id, parsed) =>
+        return Verb("add", "Let a device in; prints its new key, once.", "iotgw device add pump-7", [mode, format, .. permissions.Options],
+            (file, id, parsed, configuration) =>
             {
                 DevicePermissions permitted = permissions.Change(parsed, DevicePermissions.Unlimited);
                 byte[]? key = file.Add(id, ModeOf(parsed.GetValue(mode)!), permitted, Now());
                 if (key is not null)
-                    PrintKey(key);
+                    HandOut(parsed, format, configuration, id, key);
                 else
                     Console.WriteLine($"device {id} is let in by {parsed.GetValue(mode)}");
             });
@@ -88,7 +90,7 @@ internal static class DeviceCommand
             "Change what a device may do; what is not named stays as it is.",
             "iotgw device permit pump-7 --channels \"pump/#\" --priority 3",
             permissions.Options,
-            (file, id, parsed) =>
+            (file, id, parsed, configuration) =>
             {
                 file.Permit(id, before => permissions.Change(parsed, before));
                 Console.WriteLine($"device {id}: {PermissionOptions.Describe(file.Read().First(d => d.Id == id).Permissions)}");
@@ -111,14 +113,15 @@ internal static class DeviceCommand
             DefaultValueFactory = _ => TimeSpan.FromHours(24),
         };
         var finish = new Option<bool>("--finish") { Description = "Make no new key: only end the overlap, the old one is worth nothing then." };
+        Option<KeyFormat?> format = KeyHandout.FormatOption();
         return Verb(
             "rotate", "Give a device a new key and print it, once; both keys work for a while.", "iotgw device rotate pump-7 --overlap 7d",
-            [overlap, finish],
-            (file, id, parsed) =>
+            [overlap, finish, format],
+            (file, id, parsed, configuration) =>
             {
                 if (!parsed.GetValue(finish))
                 {
-                    PrintKey(file.Rotate(id, parsed.GetValue(overlap), Now()));
+                    HandOut(parsed, format, configuration, id, file.Rotate(id, parsed.GetValue(overlap), Now()));
                     return;
                 }
 
@@ -135,7 +138,7 @@ internal static class DeviceCommand
         };
         return Verb(
             "revoke", "Let a device in no more, in no way: its session ends at once.", "iotgw device revoke pump-7", [forget],
-            (file, id, parsed) =>
+            (file, id, parsed, configuration) =>
             {
                 if (parsed.GetValue(forget))
                     file.Forget(id);
@@ -146,7 +149,7 @@ internal static class DeviceCommand
     }
 
     private static Command Verb(
-        string name, string description, string example, IEnumerable<Option> own, Action<KeyFile, string, ParseResult> act)
+        string name, string description, string example, IEnumerable<Option> own, Action<KeyFile, string, ParseResult, GatewayConfiguration> act)
     {
         Argument<string> id = IdArgument();
         var options = new ConfigurationOptions();
@@ -155,9 +158,9 @@ internal static class DeviceCommand
         foreach (Option option in own)
             command.Options.Add(option);
         options.AddTo(command);
-        command.SetAction((parsed, _) => WithFileAsync(options, parsed, parsed.GetValue(id), (file, _) =>
+        command.SetAction((parsed, _) => WithFileAsync(options, parsed, parsed.GetValue(id), (file, configuration) =>
         {
-            act(file, parsed.GetValue(id)!, parsed);
+            act(file, parsed.GetValue(id)!, parsed, configuration);
             return Task.FromResult(ExitCode.Fine);
         }));
         return command;
@@ -170,7 +173,13 @@ internal static class DeviceCommand
         _ => DeviceMode.Hmac,
     };
 
-    private static void PrintKey(byte[] key) => Console.WriteLine(Convert.ToHexStringLower(key));
+    private static void HandOut(
+        ParseResult parsed, Option<KeyFormat?> option, GatewayConfiguration configuration, string id, byte[] key)
+    {
+        bool isTerminal = !Console.IsOutputRedirected;
+        KeyFormat format = parsed.GetValue(option) ?? KeyHandout.DefaultFormat(isTerminal);
+        Console.Write(KeyHandout.Write(format, id, key, KeyHandout.PlaceOf(configuration), isTerminal));
+    }
 
     private static DateTimeOffset Now() => TimeProvider.System.GetUtcNow();
 }

@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.Globalization;
 
+using IotTcpGateway.Escaping;
 using IotTcpGateway.Health;
 using IotTcpGateway.Keys;
 
@@ -67,7 +68,7 @@ internal static class DeviceListCommand
     private static string LimitsOf(DeviceEntry entry) =>
         entry.Permissions.IsSameAs(DevicePermissions.Unlimited) ? "" : $"({PermissionOptions.Describe(entry.Permissions)})";
 
-    private static string Firmware(string firmware) => firmware.Length == 0 ? "" : $", firmware {TerminalText.Escape(firmware)}";
+    private static string Firmware(string firmware) => firmware.Length == 0 ? "" : $", firmware {SafeText.Clean(firmware)}";
 
     private static string Ago(double seconds) => seconds switch
     {

@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Text;
 
+using IotTcpGateway.Escaping;
 using IotTcpGateway.Protocol;
 
 namespace IotTcpGateway.Cli;
@@ -213,13 +214,14 @@ internal static class FrameExplainer
     public static string Escape(string text)
     {
         var escaped = new StringBuilder();
-        foreach (char c in text)
-            escaped.Append(IsHarmless(c) ? c : $"\\u{(int)c:x4}");
+        foreach (Rune rune in text.EnumerateRunes())
+        {
+            if (SafeText.IsShown(rune) && rune.Value is not ('"' or '\\'))
+                escaped.Append(rune);
+            else
+                escaped.Append(CultureInfo.InvariantCulture, $"\\u{rune.Value:x4}");
+        }
+
         return escaped.ToString();
     }
-
-    // What moves the cursor, ends the line or turns the direction of writing is not.
-    private static bool IsHarmless(char c) => !char.IsControl(c) && c is not ('"' or '\\')
-        && char.GetUnicodeCategory(c) is not (UnicodeCategory.Format or UnicodeCategory.LineSeparator
-            or UnicodeCategory.ParagraphSeparator);
 }

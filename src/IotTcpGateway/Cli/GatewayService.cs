@@ -2,6 +2,7 @@ using System.Net.Sockets;
 using System.Runtime.InteropServices;
 
 using IotTcpGateway.Configuration;
+using IotTcpGateway.Escaping;
 using IotTcpGateway.Health;
 using IotTcpGateway.Ingest;
 using IotTcpGateway.Time;
@@ -21,7 +22,7 @@ internal sealed partial class GatewayService(
     IHostApplicationLifetime lifetime,
     ILoggerFactory loggers) : IHostedService, IAsyncDisposable
 {
-    public const string LogCategory = "iotgw";
+    public const string LogCategory = HttpEndpoint.LogCategory;
 
     private readonly ILogger logger = loggers.CreateLogger(LogCategory);
     private Gateway? gateway;
@@ -40,7 +41,7 @@ internal sealed partial class GatewayService(
     public async Task StartAsync(CancellationToken cancellationToken)
     {
         foreach (string warning in CrossRules.Warnings(configuration))
-            LogWarning(logger, warning);
+            LogWarning(logger, SafeText.Clean(warning, SafeText.LineCharactersMax));
         gateway = new Gateway(configuration, TimeProvider.System, GatewayClock.IsKernelSynchronised, logger);
         try
         {
@@ -58,7 +59,7 @@ internal sealed partial class GatewayService(
 
         if (configuration.Http is not null)
         {
-            http = new HttpEndpoint(configuration.Http, gateway.Health, loggers);
+            http = new HttpEndpoint(configuration.Http, gateway.Health, TimeProvider.System, loggers);
             await http.StartAsync().ConfigureAwait(false);
             LogHttp(logger, http.Address);
         }
@@ -131,11 +132,12 @@ internal sealed partial class GatewayService(
         manager?.Reloading();
         ConfigurationResult result = readConfiguration();
         foreach (ConfigurationFault fault in result.Faults)
-            LogReloadFault(logger, fault.ToString());
+            LogReloadFault(logger, SafeText.Clean(fault.ToString(), SafeText.LineCharactersMax));
         if (result.Faults.Count == 0)
         {
             level.Set(result.Configuration.Log.Level);
             gateway?.Reload(result.Configuration);
+            http?.Refresh();
         }
 
         manager?.Reloaded();

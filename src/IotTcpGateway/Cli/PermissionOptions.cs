@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.Globalization;
 
+using IotTcpGateway.Escaping;
 using IotTcpGateway.Keys;
 
 namespace IotTcpGateway.Cli;
@@ -53,7 +54,7 @@ internal sealed class PermissionOptions
             foreach (string pattern in Split(result.Tokens.Select(t => t.Value)))
             {
                 if (pattern != Any && !NamePattern.IsValid(pattern))
-                    result.AddError($"{name}: \"{TerminalText.Escape(pattern)}\" is no pattern: levels of A-Z a-z 0-9 . _ - with / between, + for a level, a last # for all below");
+                    result.AddError($"{name}: \"{SafeText.Clean(pattern)}\" is no pattern: levels of A-Z a-z 0-9 . _ - with / between, + for a level, a last # for all below");
             }
         });
         return option;

@@ -3,6 +3,7 @@ using System.Globalization;
 
 using IotTcpGateway.Demo;
 using IotTcpGateway.DeviceClient;
+using IotTcpGateway.Escaping;
 using IotTcpGateway.Keys;
 using IotTcpGateway.Protocol;
 
@@ -188,7 +189,7 @@ internal static class SimulateCommand
             {
                 FleetTotals now = fleet.Totals();
                 string problem = now.LastProblem.Length == 0 ? "" : $" ({now.LastProblem})";
-                Console.Error.WriteLine(Text($"{now.Online} online, {now.Sent} sent, {now.Acknowledged} acknowledged{problem}"));
+                Console.Error.WriteLine(Text($"{now.Online} online, {now.Sent} sent, {now.Acknowledged} acknowledged{SafeText.Clean(problem)}"));
             }
         }
         catch (OperationCanceledException)

@@ -2,6 +2,7 @@ using System.CommandLine;
 using System.Net.Sockets;
 using System.Text.Json;
 
+using IotTcpGateway.Escaping;
 using IotTcpGateway.Health;
 
 namespace IotTcpGateway.Cli;
@@ -53,7 +54,7 @@ internal static class StatusCommand
         GatewayStatus status = JsonSerializer.Deserialize(answer, StatusJson.Default.GatewayStatus)
             ?? throw new InvalidDataException($"{path} gave no status");
         foreach ((string name, string value) in StatusTable.Of(status))
-            Console.WriteLine($"{name,-16} {value}");
+            Console.WriteLine($"{name,-16} {SafeText.Clean(value, SafeText.LineCharactersMax)}");
         return ExitCode.Fine;
     }
 }

@@ -29,6 +29,9 @@ internal sealed record ConfigurationChange(IReadOnlyList<string> Reloadable, IRe
             if (after.Find(changed => changed.Name == old.Name) is not { } taken)
                 return old;
             (taken.Endpoint, taken.Protocol, taken.MaxBody) = (old.Endpoint, old.Protocol, old.MaxBody);
+            // Whether there is TLS stays; its files and limits do not.
+            if (old.Tls is null || taken.Tls is null)
+                taken.Tls = old.Tls;
             return taken;
         }),
     ];
@@ -36,7 +39,8 @@ internal sealed record ConfigurationChange(IReadOnlyList<string> Reloadable, IRe
     private static bool IsReloadable(string path)
     {
         string[] levels = path.Split('.');
-        return path == "log.level" || (levels is ["listeners", _, var key, ..] && !FixedOfListener.Contains(key));
+        return path == "log.level" || (levels is ["listeners", _, var key, ..]
+            && !FixedOfListener.Contains(key) && levels is not ["listeners", _, "tls"]);
     }
 
     private static void Compare(string path, JsonNode? before, JsonNode? after, List<string> changed)

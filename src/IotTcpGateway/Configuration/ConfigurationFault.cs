@@ -6,6 +6,9 @@ namespace IotTcpGateway.Configuration;
 /// <param name="Remedy">What would be right.</param>
 internal sealed record ConfigurationFault(string Path, string Problem, string Remedy)
 {
+    /// <summary>Whether a credential is missing: only the service has them, and not every verb needs them.</summary>
+    public bool IsOfCredential { get; init; }
+
     /// <summary>One line, whatever stands in the file.</summary>
     public override string ToString() =>
         string.Concat($"{Path}: {Problem}; {Remedy}".Select(c => char.IsControl(c) ? ' ' : c));

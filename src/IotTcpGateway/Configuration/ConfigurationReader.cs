@@ -5,7 +5,11 @@ namespace IotTcpGateway.Configuration;
 
 /// <summary>What was read: the configuration, or what is wrong with it.</summary>
 internal sealed record ConfigurationResult(
-    GatewayConfiguration Configuration, IReadOnlyList<ConfigurationFault> Faults, IReadOnlyList<string> Files);
+    GatewayConfiguration Configuration, IReadOnlyList<ConfigurationFault> Faults, IReadOnlyList<string> Files)
+{
+    /// <summary>The first fault that matters to a verb that needs no credential; null if there is none.</summary>
+    public ConfigurationFault? FaultBesidesCredentials => Faults.FirstOrDefault(fault => !fault.IsOfCredential);
+}
 
 /// <summary>Merges the files, the environment and the command line into one configuration, in this order.</summary>
 internal static class ConfigurationReader
@@ -120,17 +124,23 @@ internal static class ConfigurationReader
 
         JsonNode parent = root;
         foreach ((Rule step, string key) in way.SkipLast(1))
-            parent = Below(parent, key, isList: !step.Keys.Any());
+        {
+            // A list in place of a section: reading says what would be right.
+            if (Below(parent, key, isList: !step.Keys.Any()) is not { } below)
+                return;
+            parent = below;
+        }
+
         Put(parent, way[^1].Key, rule.Rooted(rule.FromText(text), Environment.CurrentDirectory));
     }
 
-    private static JsonNode Below(JsonNode parent, string key, bool isList)
+    private static JsonNode? Below(JsonNode parent, string key, bool isList)
     {
         JsonNode? existing = parent is JsonArray array
             ? array.ElementAtOrDefault(int.Parse(key, System.Globalization.CultureInfo.InvariantCulture))
             : parent[key];
         if (existing is JsonObject or JsonArray)
-            return existing;
+            return existing is JsonArray == isList ? existing : null;
         JsonNode made = isList ? new JsonArray() : new JsonObject();
         Put(parent, key, made);
         return made;

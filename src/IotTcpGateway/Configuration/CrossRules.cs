@@ -2,6 +2,7 @@ using System.Net;
 
 using IotTcpGateway.Buffer;
 using IotTcpGateway.Forward;
+using IotTcpGateway.Health;
 using IotTcpGateway.Ingest;
 
 namespace IotTcpGateway.Configuration;
@@ -15,17 +16,25 @@ internal static class CrossRules
     // A commit's bytes and a reader's buffer for each of three lanes, quarantine and ledger.
     private const long DiskHeapBytes = 6 << 20;
 
+    // Above a plain connection, with TLS: some 15 KiB used, and a record of 16 KiB while it comes in.
+    private const long TlsHeapBytes = 36 << 10;
+
+    // OpenSSL's, outside the managed heap: some 45 KiB used.
+    private const long TlsNativeBytes = 48 << 10;
+
     /// <summary>What the managed heap may take, in bytes: a base, and so much a connection (about 5 KiB are used).</summary>
     public static long HeapBytesMax(GatewayConfiguration configuration) =>
         (56L << 20) + (configuration.Buffer.Disk > 0 ? DiskHeapBytes : 0)
         + (configuration.Buffer.Disk > 0 ? 2 : 1) * configuration.Devices.MaxTableMemory + (2 * configuration.Mqtt.InFlightMemory)
-        + (configuration.Listeners.Sum(l => (long)l.MaxConnections + l.MaxUnauthenticated) * (12 << 10));
+        + (configuration.Listeners.Sum(Connections) * (12 << 10)) + (TlsConnections(configuration) * TlsHeapBytes);
 
     public static IEnumerable<ConfigurationFault> Check(GatewayConfiguration configuration, long machineMemoryBytes) =>
     [
         .. Listeners(configuration.Listeners),
         .. Mqtt(configuration),
-        .. Files(configuration.Mqtt),
+        .. Http(configuration.Http),
+        .. Files(configuration),
+        .. TlsRules.Check(configuration.Listeners),
         .. Disk(configuration.Buffer),
         .. Memory(configuration, machineMemoryBytes),
     ];
@@ -39,12 +48,16 @@ internal static class CrossRules
             yield return "mqtt.payload: raw with MQTT 3.1.1 carries no boot and sequence: consumers cannot tell duplicates";
         if (configuration.Gateway.Id is "raspberrypi" or "localhost" or "debian" or "pi")
             yield return $"gateway.id: several boxes may be called \"{configuration.Gateway.Id}\": give each an id of its own";
-        foreach (ListenerOptions listener in configuration.Listeners)
-        {
-            if (listener.Authentication.Contains("none") && !IPAddress.IsLoopback(listener.ParsedEndpoint.Address))
-                yield return $"listener {listener.Name}: authentication \"none\" lets anybody who reaches {listener.Endpoint} send as any device without a key";
-        }
+        foreach (string warning in configuration.Listeners.Select(TlsRules.Warning).OfType<string>())
+            yield return warning;
+        foreach (string weakness in SecurityWarnings.Of(configuration))
+            yield return weakness;
     }
+
+    private static long Connections(ListenerOptions listener) => (long)listener.MaxConnections + listener.MaxUnauthenticated;
+
+    private static long TlsConnections(GatewayConfiguration configuration) =>
+        configuration.Listeners.Where(l => l.Tls is not null).Sum(Connections);
 
     private static IEnumerable<ConfigurationFault> Listeners(List<ListenerOptions> listeners)
     {
@@ -58,7 +71,7 @@ internal static class CrossRules
             if (one.ParsedEndpoint.Port != 0 && listeners.Take(i).Any(other => other.Endpoint == one.Endpoint))
                 yield return new ConfigurationFault($"listeners.{i}.endpoint", $"{one.Endpoint} is taken by another listener", "give each an endpoint of its own");
             if (one.Authentication.Count == 0)
-                yield return new ConfigurationFault($"listeners.{i}.authentication", "nobody could get in", "name \"hmac\", \"none\" or both");
+                yield return new ConfigurationFault($"listeners.{i}.authentication", "nobody could get in", "name \"hmac\", \"certificate\" or \"none\"");
         }
     }
 
@@ -75,6 +88,23 @@ internal static class CrossRules
             yield return new ConfigurationFault("mqtt.username", "there is a password and no user name", "set mqtt.username");
         if ((mqtt.Tls.Certificate is null) != (mqtt.Tls.Key is null))
             yield return new ConfigurationFault("mqtt.tls", "certificate and key belong together", "set both or none");
+    }
+
+    private static IEnumerable<ConfigurationFault> Http(HttpOptions? http)
+    {
+        if (http is null)
+            yield break;
+        if ((http.Username is null) != (http.PasswordFile is null))
+            yield return new ConfigurationFault("http.username", "user name and password belong together", "set http.username and http.passwordFile, or none of them");
+        if (http.Tls is { } tls && (tls.Certificate is null || tls.Key is null))
+            yield return new ConfigurationFault("http.tls", "certificate and key belong together", "set both, or leave http.tls out");
+        if (!http.IsGuarded && !IPAddress.IsLoopback(http.ParsedEndpoint.Address))
+        {
+            yield return new ConfigurationFault(
+                "http.endpoint",
+                $"{http.Endpoint} is not loopback, and whoever reaches it would be answered",
+                "set http.tokenFile, or http.username and http.passwordFile; or use a loopback address such as 127.0.0.1:9183");
+        }
     }
 
     private static IEnumerable<ConfigurationFault> Disk(BufferOptions buffer)
@@ -96,12 +126,14 @@ internal static class CrossRules
         }
     }
 
-    private static IEnumerable<ConfigurationFault> Files(MqttOptions mqtt)
+    private static IEnumerable<ConfigurationFault> Files(GatewayConfiguration configuration)
     {
+        MqttOptions mqtt = configuration.Mqtt;
         (string Path, string? File)[] named =
         [
             ("mqtt.passwordFile", mqtt.PasswordFile), ("mqtt.tls.ca", mqtt.Tls.Ca),
             ("mqtt.tls.certificate", mqtt.Tls.Certificate), ("mqtt.tls.key", mqtt.Tls.Key),
+            ("http.tls.certificate", configuration.Http?.Tls?.Certificate), ("http.tls.key", configuration.Http?.Tls?.Key),
         ];
         foreach ((string path, string? file) in named)
         {
@@ -133,7 +165,7 @@ internal static class CrossRules
 
     private static IEnumerable<ConfigurationFault> Memory(GatewayConfiguration configuration, long machineMemoryBytes)
     {
-        long sum = configuration.Buffer.Memory + HeapBytesMax(configuration);
+        long sum = configuration.Buffer.Memory + HeapBytesMax(configuration) + (TlsConnections(configuration) * TlsNativeBytes);
         if (sum > machineMemoryBytes / 100 * MemorySharePercent)
         {
             yield return new ConfigurationFault(

@@ -6,6 +6,7 @@ using IotTcpGateway.Forward;
 using IotTcpGateway.Health;
 using IotTcpGateway.Ingest;
 using IotTcpGateway.Protocol;
+using IotTcpGateway.Tls;
 
 using Microsoft.Extensions.Logging;
 
@@ -40,7 +41,7 @@ internal static class GatewayRules
             o => o.Endpoint, (o, v) => o.Endpoint = v, "Address and port to listen on; [::] takes IPv4 too.")
         .With("protocol", new ChoiceRule<string>(("itgp", "itgp")), o => o.Protocol, (o, v) => o.Protocol = v,
             "What devices speak.")
-        .With("authentication", new ListRule<string>(new ChoiceRule<string>(("hmac", "hmac"), ("none", "none")), 2),
+        .With("authentication", new ListRule<string>(new ChoiceRule<string>(("hmac", "hmac"), ("none", "none"), ("certificate", "certificate")), 3),
             o => o.Authentication, (o, v) => o.Authentication = v, "How devices may show who they are.")
         .With("allowFrom", new ListRule<string>(new TextRule("a CIDR block such as 192.168.0.0/16 or fd00::/8", IsNetwork), 256),
             o => o.AllowFrom, (o, v) => o.AllowFrom = v, "Networks that are let in; empty lets everybody in.")
@@ -67,10 +68,23 @@ internal static class GatewayRules
         .With("badFramesPerMinute", new IntegerRule(1, 1_000_000), o => o.BadFramesPerMinute, (o, v) => o.BadFramesPerMinute = v,
             "Broken frames and handshakes of one address in a minute, before it is refused for a minute.")
         .With("offencesPerMinute", new IntegerRule(1, 1_000_000), o => o.OffencesPerMinute, (o, v) => o.OffencesPerMinute = v,
-            "Failed proofs, and right frames at the wrong time, of one address in a minute, before it is refused for a minute.");
+            "Failed proofs, and right frames at the wrong time, of one address in a minute, before it is refused for a minute.")
+        .With("tls", ListenerTls(), o => o.Tls, (o, v) => o.Tls = v, "TLS 1.2 and 1.3; plain TCP if absent.");
+
+    private static SectionRule<ListenerTlsOptions> ListenerTls() => new SectionRule<ListenerTlsOptions>()
+        .With("certificate", Path("a certificate in PEM"), o => o.Certificate, (o, v) => o.Certificate = v,
+            "The gateway's certificate for devices, then any intermediates.")
+        .With("key", Path("a private key in PEM"), o => o.Key, (o, v) => o.Key = v,
+            "The key of that certificate, without a passphrase.")
+        .With("clientCa", Path("certificates in PEM"), o => o.ClientCa, (o, v) => o.ClientCa = v,
+            "Authorities, roots and intermediates, that vouch for devices; without it no device is asked for a certificate.")
+        .With("crl", Path("revocation lists in PEM, or one in DER"), o => o.Crl, (o, v) => o.Crl = v,
+            "What these authorities have revoked.")
+        .With("handshakesPerSecond", new IntegerRule(1, 10_000), o => o.HandshakesPerSecond, (o, v) => o.HandshakesPerSecond = v,
+            "TLS handshakes begun a second; those that come faster wait in order.");
 
     private static SectionRule<DevicesOptions> Devices() => new SectionRule<DevicesOptions>()
-        .With("file", Path("the device key file"), o => o.File, (o, v) => o.File = v,
+        .With("file", WrittenPath("the device key file"), o => o.File, (o, v) => o.File = v,
             "The device key file, written by \"iotgw device\"; a missing one is an empty one.")
         .With("enrolment", new FlagRule(), o => o.Enrolment, (o, v) => o.Enrolment = v,
             "Devices that come without a key and that the key file does not know wait for \"iotgw device approve\".")
@@ -92,7 +106,7 @@ internal static class GatewayRules
                 ("refuse", WhenFull.Refuse), ("drop-oldest", WhenFull.DropOldest), ("drop-newest", WhenFull.DropNewest)),
             o => o.WhenFull, (o, v) => o.WhenFull = v,
             "What happens when memory and disk are full: devices wait, or frames are dropped, counted and told.")
-        .With("directory", Path("the buffer's directory"), o => o.Directory, (o, v) => o.Directory = v,
+        .With("directory", WrittenPath("the buffer's directory"), o => o.Directory, (o, v) => o.Directory = v,
             "Where frames are kept that the broker does not take; made if it is missing.")
         .With("disk", new SizeRule(0, 1L << 40), o => o.Disk, (o, v) => o.Disk = v,
             "Disk that frames may take, a hard cap; 0 for memory alone, else at least 4 MiB.")
@@ -157,8 +171,20 @@ internal static class GatewayRules
             "How long a message may wait for others.");
 
     private static SectionRule<HttpOptions> Http() => new SectionRule<HttpOptions>()
-        .With("endpoint", new TextRule("a loopback address and port, such as 127.0.0.1:9183", IsLoopback), o => o.Endpoint,
-            (o, v) => o.Endpoint = v, "Where HTTP is answered.");
+        .With("endpoint", new TextRule("an IP address and port, such as 127.0.0.1:9183", IsEndpoint), o => o.Endpoint,
+            (o, v) => o.Endpoint = v, "Where HTTP is answered; off loopback only with a token or a password.")
+        .With("tokenFile", Path("the token"), o => o.TokenFile, (o, v) => o.TokenFile = v,
+            "File with the token that a client shows as \"Authorization: Bearer …\"; whoever does not is not answered.")
+        .With("username", new TextRule("a text without colon", IsUsername), o => o.Username, (o, v) => o.Username = v,
+            "User name of HTTP basic authentication.")
+        .With("passwordFile", Path("the password"), o => o.PasswordFile, (o, v) => o.PasswordFile = v,
+            "File with the password of that user.")
+        .With("tls", HttpTls(), o => o.Tls, (o, v) => o.Tls = v, "HTTPS in place of HTTP.");
+
+    private static SectionRule<HttpTlsOptions> HttpTls() => new SectionRule<HttpTlsOptions>()
+        .With("certificate", Path("a certificate in PEM"), o => o.Certificate, (o, v) => o.Certificate = v,
+            "The certificate, and behind it those between it and the authority.")
+        .With("key", Path("a private key in PEM"), o => o.Key, (o, v) => o.Key = v, "The key of that certificate.");
 
     private static SectionRule<LogOptions> Log() => new SectionRule<LogOptions>()
         .With("level",
@@ -168,14 +194,16 @@ internal static class GatewayRules
 
     private static DurationRule Duration(TimeSpan min, TimeSpan max) => new(min, max);
 
-    private static TextRule Path(string what) => new($"the path of {what}", text => text.Length > 0, isPath: true);
+    private static PathRule Path(string what) => new(what);
+
+    private static PathRule WrittenPath(string what) => new(what, isWritten: true);
 
     private static bool IsId(string text) => Names.IsDeviceId(Encoding.UTF8.GetBytes(text));
 
     private static bool IsEndpoint(string text) => text.Contains(':') && IPEndPoint.TryParse(text, out _)
         && (text[0] == '[' || text.IndexOf(':') == text.LastIndexOf(':'));
 
-    private static bool IsLoopback(string text) => IsEndpoint(text) && IPAddress.IsLoopback(IPEndPoint.Parse(text).Address);
+    private static bool IsUsername(string text) => text.Length > 0 && !text.Any(c => c == ':' || char.IsControl(c));
 
     private static bool IsNetwork(string text) => IPNetwork.TryParse(text, out _);
 

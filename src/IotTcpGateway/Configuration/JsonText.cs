@@ -16,12 +16,9 @@ internal static class JsonText
         ReadOnlySpan<byte> content = text.AsSpan().StartsWith(Encoding.UTF8.Preamble) ? text.AsSpan(3) : text;
         try
         {
-            if (DuplicateKey(content) is var (offset, key))
+            if (FaultIn(content) is var (offset, problem, remedy))
             {
-                faults.Add(new ConfigurationFault(
-                    $"{file}:{Place(content[..offset])}",
-                    $"the key \"{key}\" is there twice",
-                    "leave one of them out"));
+                faults.Add(new ConfigurationFault($"{file}:{Place(content[..offset])}", problem, remedy));
                 return null;
             }
 
@@ -41,7 +38,16 @@ internal static class JsonText
         }
     }
 
-    private static (int Offset, string Key)? DuplicateKey(ReadOnlySpan<byte> content)
+    /// <summary>The parsed text of a variable or of the command line; null if it is no sound JSON.</summary>
+    public static JsonNode? Parse(string text)
+    {
+        List<ConfigurationFault> faults = [];
+        return Parse("", Encoding.UTF8.GetBytes(text), faults);
+    }
+
+    // What the library would throw about later, when a value is asked for: keys that are there twice, and text that is
+    // none.
+    private static (int Offset, string Problem, string Remedy)? FaultIn(ReadOnlySpan<byte> content)
     {
         var open = new Stack<HashSet<string>>();
         var reader = new Utf8JsonReader(
@@ -52,12 +58,31 @@ internal static class JsonText
                 open.Push([]);
             else if (reader.TokenType == JsonTokenType.EndObject)
                 open.Pop();
-            else if (reader.TokenType == JsonTokenType.PropertyName
-                && reader.GetString() is { } key && !open.Peek().Add(key))
-                return ((int)reader.TokenStartIndex, key);
+            if (reader.TokenType is not (JsonTokenType.PropertyName or JsonTokenType.String))
+                continue;
+            int offset = (int)reader.TokenStartIndex;
+            if (!TryText(reader, out string text))
+                return (offset, "this text is not Unicode", "write it in UTF-8");
+            if (reader.TokenType == JsonTokenType.PropertyName && !open.Peek().Add(text))
+                return (offset, $"the key \"{text}\" is there twice", "leave one of them out");
         }
 
         return null;
+    }
+
+    private static bool TryText(in Utf8JsonReader reader, out string text)
+    {
+        try
+        {
+            text = reader.GetString() ?? "";
+            return true;
+        }
+        catch (InvalidOperationException)
+        {
+            // Bytes that are not UTF-8, or half of a surrogate pair.
+            text = "";
+            return false;
+        }
     }
 
     private static string Place(ReadOnlySpan<byte> before) =>

@@ -1,4 +1,3 @@
-using System.Text.Json;
 using System.Text.Json.Nodes;
 
 namespace IotTcpGateway.Configuration;
@@ -52,7 +51,12 @@ internal sealed class SectionRule<T> : Rule<T>
     {
         var section = new JsonObject();
         foreach (Key key in keys)
-            section[key.Name] = key.Write(value);
+        {
+            // A key without a value is left out: null would be refused.
+            if (key.Write(value) is { } written)
+                section[key.Name] = written;
+        }
+
         return section;
     }
 
@@ -68,7 +72,7 @@ internal sealed class SectionRule<T> : Rule<T>
             if (keys.Find(k => k.Name == name) is { } key)
                 key.Apply(value, child, prefix + name, faults);
             else if (name != "$schema" || path.Length > 0)
-                faults.Add(Unknown(prefix + name, name, Keys));
+                faults.Add(Unknown(name.Length == 0 ? prefix + "\"\"" : prefix + name, name, Keys));
         }
 
         return faults.Count == before;
@@ -76,15 +80,8 @@ internal sealed class SectionRule<T> : Rule<T>
 
     public override JsonNode FromText(string text)
     {
-        try
-        {
-            return JsonNode.Parse(text) ?? JsonValue.Create(text);
-        }
-        catch (JsonException)
-        {
-            // Reading it says what would be right.
-            return JsonValue.Create(text);
-        }
+        // Reading what is no JSON says what would be right.
+        return JsonText.Parse(text) ?? JsonValue.Create(text);
     }
 
     public override JsonNode? Rooted(JsonNode? node, string directory)

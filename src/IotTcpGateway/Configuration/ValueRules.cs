@@ -5,11 +5,8 @@ using System.Text.Json.Nodes;
 namespace IotTcpGateway.Configuration;
 
 /// <summary>A text; <paramref name="isRight"/> may narrow it.</summary>
-internal sealed class TextRule(string expected, Func<string, bool>? isRight = null, bool isPath = false) : Rule<string>
+internal sealed class TextRule(string expected, Func<string, bool>? isRight = null) : Rule<string>
 {
-    /// <summary>Names a credential that systemd hands to the unit instead of a file.</summary>
-    public const string CredentialMark = "credential:";
-
     public override string Expected => expected;
 
     public override JsonObject Schema() => new() { ["type"] = "string" };
@@ -23,21 +20,6 @@ internal sealed class TextRule(string expected, Func<string, bool>? isRight = nu
             return Fail(node, path, faults);
         value = node.GetValue<string>();
         return (isRight is null || isRight(value)) || Fail(node, path, faults);
-    }
-
-    public override JsonNode? Rooted(JsonNode? node, string directory)
-    {
-        if (!isPath || node?.GetValueKind() != JsonValueKind.String)
-            return base.Rooted(node, directory);
-        string text = node.GetValue<string>();
-        if (text.StartsWith(CredentialMark, StringComparison.Ordinal))
-        {
-            // Outside of systemd the directory is unknown; the path then names what is missing.
-            string credentials = Environment.GetEnvironmentVariable("CREDENTIALS_DIRECTORY") ?? "/run/credentials/iot-tcp-gateway.service";
-            return JsonValue.Create(Path.Combine(credentials, text[CredentialMark.Length..]));
-        }
-
-        return text.Length == 0 ? node.DeepClone() : JsonValue.Create(Path.GetFullPath(text, directory));
     }
 }
 
@@ -158,15 +140,8 @@ internal sealed class ListRule<T>(Rule<T> item, int countMax) : Rule<List<T>>
     {
         if (!text.StartsWith('['))
             return new JsonArray([.. text.Split(',', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries).Select(item.FromText)]);
-        try
-        {
-            return JsonNode.Parse(text) ?? JsonValue.Create(text);
-        }
-        catch (JsonException)
-        {
-            // Reading it says what would be right.
-            return JsonValue.Create(text);
-        }
+        // Reading what is no JSON says what would be right.
+        return JsonText.Parse(text) ?? JsonValue.Create(text);
     }
 
     public override (Rule Rule, string Key)? Child(string segment) =>

@@ -42,7 +42,7 @@ internal sealed class DemoWorld : IAsyncDisposable
         configuration.Mqtt.Brokers = [string.Create(CultureInfo.InvariantCulture, $"mqtt://127.0.0.1:{broker.Port}")];
         GatewayDefaults.Fill(configuration);
         gateway = new Gateway(configuration, TimeProvider.System, () => true, loggers.CreateLogger("iotgw"));
-        http = new HttpEndpoint(configuration.Http, gateway.Health, loggers);
+        http = new HttpEndpoint(configuration.Http, gateway.Health, TimeProvider.System, loggers);
         Keys = MakeKeys(keyFile);
     }
 

@@ -1,5 +1,7 @@
 using System.Text;
 
+using IotTcpGateway.Escaping;
+
 using MQTTnet;
 using MQTTnet.Formatter;
 using MQTTnet.Protocol;
@@ -87,7 +89,7 @@ internal sealed class BrokerConnector(ForwardContext context, BrokerAddress brok
                 return Failed(LinkEvent.Unreachable, $"no answer within {Options.ConnectTimeout.TotalSeconds:0.#} s");
             return Failed(
                 provider.HasConnected ? LinkEvent.Unanswered : LinkEvent.Unreachable,
-                BrokerText.Clean(e.GetBaseException().Message));
+                SafeText.Clean(e.GetBaseException().Message));
         }
 
         if (result.ResultCode != MqttClientConnectResultCode.Success)
@@ -95,7 +97,7 @@ internal sealed class BrokerConnector(ForwardContext context, BrokerAddress brok
             int code = (int)result.ResultCode;
             return Failed(
                 BrokerReasons.OfConnAck(code),
-                $"CONNACK 0x{code:X2} {result.ResultCode} {BrokerText.Clean(result.ReasonString)}".TrimEnd());
+                $"CONNACK 0x{code:X2} {result.ResultCode} {SafeText.Clean(result.ReasonString)}".TrimEnd());
         }
 
         BrokerTerms terms = BrokerTerms.Of(result, Options, !is311);

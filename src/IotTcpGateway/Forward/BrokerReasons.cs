@@ -1,5 +1,7 @@
 using System.Net.Sockets;
 
+using IotTcpGateway.Escaping;
+
 using MQTTnet;
 using MQTTnet.Exceptions;
 
@@ -71,10 +73,10 @@ internal static class BrokerReasons
     private static (LinkEvent Event, string Why) OfCause(Exception cause) => cause switch
     {
         InboundPacketTooLargeException => (LinkEvent.Lost, cause.Message),
-        IOException or SocketException => (LinkEvent.Closed, BrokerText.Clean(cause.Message)),
-        _ => (LinkEvent.Lost, BrokerText.Clean(cause.Message)),
+        IOException or SocketException => (LinkEvent.Closed, SafeText.Clean(cause.Message)),
+        _ => (LinkEvent.Lost, SafeText.Clean(cause.Message)),
     };
 
     private static string Describe(int code, string? reason) =>
-        $"DISCONNECT 0x{code:X2} {BrokerText.Clean(reason)}".TrimEnd();
+        $"DISCONNECT 0x{code:X2} {SafeText.Clean(reason)}".TrimEnd();
 }

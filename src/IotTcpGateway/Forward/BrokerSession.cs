@@ -1,6 +1,7 @@
 using IotTcpGateway.Buffer;
 using IotTcpGateway.Commands;
 using IotTcpGateway.Forward.Payloads;
+using IotTcpGateway.Escaping;
 
 using Microsoft.Extensions.Logging;
 
@@ -227,7 +228,7 @@ internal sealed partial class BrokerSession : IDisposable
         {
             context.Metrics.MessageRefused(reason);
             if (context.RefusalLog.Passes())
-                LogRefused(context.Logger, BrokerText.Clean(publication.Topic), reason);
+                LogRefused(context.Logger, SafeText.Clean(publication.Topic), reason);
         }
 
         records.Settle(publication, verdict, reason);

@@ -4,6 +4,8 @@ using System.Diagnostics.CodeAnalysis;
 using System.Globalization;
 using System.Text;
 
+using IotTcpGateway.Escaping;
+
 using MQTTnet;
 using MQTTnet.Packets;
 using MQTTnet.Protocol;
@@ -177,7 +179,7 @@ internal sealed class Outbox(IMqttClient client, ForwardContext context, BrokerT
         {
             // MQTTnet takes itself apart without a lock when the link goes: what is called meanwhile throws anything,
             // even NullReferenceException. It never was on its way.
-            CutBecause = BrokerText.Clean(e.Message);
+            CutBecause = SafeText.Clean(e.Message);
             CutAt = context.Time.GetTimestamp();
             outgoing.Enqueue(publication);
             return;

@@ -1,5 +1,7 @@
 using System.Text;
 
+using IotTcpGateway.Protocol;
+
 namespace IotTcpGateway.Forward;
 
 /// <summary>The topics of a gateway, by its template.</summary>
@@ -7,6 +9,8 @@ internal sealed class Topics
 {
     public const string DeviceMark = "{device}";
 
+    private const string LocalDevice = "local";
+    private const string CommandLevel = "/command/";
     private const string GatewayMark = "{gateway}";
     private const string ChannelMark = "{channel}";
     private const int CachedMax = 10_000;
@@ -27,7 +31,7 @@ internal sealed class Topics
             : this.template;
         int mark = baseTemplate.IndexOf(DeviceMark, StringComparison.Ordinal);
         beforeDevice = baseTemplate[..mark];
-        afterDevice = baseTemplate[(mark + DeviceMark.Length)..] + "/command/";
+        afterDevice = baseTemplate[(mark + DeviceMark.Length)..] + CommandLevel;
         GatewayStatus = statusTopic.Length > 0
             ? statusTopic.Replace(GatewayMark, gatewayId, StringComparison.Ordinal)
             : $"telemetry/{gatewayId}/status";
@@ -79,7 +83,23 @@ internal sealed class Topics
             return false;
         deviceId = topic[beforeDevice.Length..end];
         command = topic[name..];
-        return true;
+        // Both come back in a result's topic: what can be no device, or would not be fit for a terminal, is no command.
+        return (deviceId == LocalDevice || Names.IsDeviceId(Encoding.UTF8.GetBytes(deviceId))) && IsPlain(command);
+    }
+
+    /// <summary>
+    /// Whether an answer may go to a topic that the sender of a command chose: not among the gateway's own, where it would
+    /// speak with the gateway's voice, nor where the broker speaks.
+    /// </summary>
+    public bool IsForAnswers(string? topic)
+    {
+        if (!IsPublishable(topic) || topic![0] == '$' || !IsPlain(topic) || topic == GatewayStatus)
+            return false;
+        if (beforeDevice.Length > 0)
+            return !topic.StartsWith(beforeDevice, StringComparison.Ordinal);
+        string own = afterDevice[..^CommandLevel.Length];
+        int end = topic.IndexOf('/', StringComparison.Ordinal);
+        return end >= 0 && own.Length > 0 && !(topic[end..] + "/").StartsWith(own + "/", StringComparison.Ordinal);
     }
 
     /// <summary>
@@ -88,6 +108,9 @@ internal sealed class Topics
     public static bool IsPublishable(string? topic) =>
         !string.IsNullOrEmpty(topic) && topic.AsSpan().IndexOfAny('+', '#', '\0') < 0
         && Encoding.UTF8.GetByteCount(topic) <= TopicBytesMax;
+
+    // A broker's bytes that were no UTF-8 have become the replacement character.
+    private static bool IsPlain(string text) => !text.Any(c => char.IsControl(c) || c == '\uFFFD');
 
     private string BaseOf(string deviceId) => baseTemplate.Replace(DeviceMark, deviceId, StringComparison.Ordinal);
 }

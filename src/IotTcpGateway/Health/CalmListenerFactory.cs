@@ -22,6 +22,8 @@ internal sealed class CalmListenerFactory(TimeProvider time, ILoggerFactory logg
         var socket = new Socket(endpoint.AddressFamily, SocketType.Stream, ProtocolType.Tcp);
         try
         {
+            if (endpoint is IPEndPoint { Address: var address } && address.Equals(IPAddress.IPv6Any))
+                socket.DualMode = true;
             socket.Bind(endpoint);
             socket.Listen(Backlog);
         }

@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Net;
 using System.Net.Sockets;
 using System.Text;
@@ -7,34 +8,66 @@ using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Hosting;
 using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging;
 
 namespace IotTcpGateway.Health;
 
 /// <summary>Health, metrics and status over HTTP. Made only when configured.</summary>
-internal sealed class HttpEndpoint(HttpOptions options, GatewayHealth health, ILoggerFactory loggers) : IAsyncDisposable
+internal sealed class HttpEndpoint(HttpOptions options, GatewayHealth health, TimeProvider time, ILoggerFactory loggers)
+    : IAsyncDisposable
 {
+    private const int HeaderBytesMax = 8 << 10;
+    private const int RequestLineBytesMax = 2 << 10;
+    private const int HeadersMax = 64;
+
+    private static readonly TimeSpan HeadersLimit = TimeSpan.FromSeconds(10);
+    private static readonly TimeSpan KeepAliveLimit = TimeSpan.FromSeconds(60);
+    private static readonly TimeSpan RefreshInterval = TimeSpan.FromSeconds(2);
+
+    private readonly ILogger logger = loggers.CreateLogger(LogCategory);
+    private readonly Lock refreshing = new();
+    private HttpGuard? guard;
+    private HttpCertificate? certificate;
+    private ITimer? timer;
     private WebApplication? application;
 
+    /// <summary>The category of the gateway's own lines.</summary>
+    public const string LogCategory = "iotgw";
+
     /// <summary>Where it listens, with the real port.</summary>
-    public string Address => application?.Urls.First() ?? "";
+    public string Address =>
+        (application?.Urls.First() ?? "").Replace("http://", options.Tls is null ? "http://" : "https://");
 
     /// <summary>Begins to answer.</summary>
-    /// <exception cref="IOException">The endpoint cannot be used.</exception>
+    /// <exception cref="IOException">The endpoint or the certificate cannot be used.</exception>
     public async Task StartAsync()
     {
+        guard = new HttpGuard(options, health.Metrics, time, logger);
+        guard.Credentials.Refresh();
+        if (options.Tls is { Certificate: { } file, Key: { } key })
+        {
+            certificate = new HttpCertificate(file, key, logger);
+            certificate.Start();
+        }
+
+        IPEndPoint endpoint = options.ParsedEndpoint;
+        var line = new HttpLine(certificate, !IPAddress.IsLoopback(endpoint.Address), time, logger);
         WebApplicationBuilder builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
         builder.Services.AddSingleton(loggers);
         builder.WebHost.UseKestrelCore().ConfigureKestrel(kestrel =>
         {
             kestrel.AddServerHeader = false;
-            kestrel.Limits.MaxConcurrentConnections = 64;
-            kestrel.Limits.MaxRequestBodySize = 0;
-            kestrel.Listen(IPEndPoint.Parse(options.Endpoint));
+            Limit(kestrel.Limits);
+            kestrel.Listen(endpoint, listen =>
+            {
+                listen.Protocols = HttpProtocols.Http1;
+                listen.Use(next => connection => line.ServeAsync(connection, next));
+            });
         });
         // The last one that is registered serves.
-        var listeners = new CalmListenerFactory(TimeProvider.System, loggers);
+        var listeners = new CalmListenerFactory(time, loggers);
         builder.Services.AddSingleton<IConnectionListenerFactory>(listeners);
         application = builder.Build();
         application.Run(AnswerAsync);
@@ -47,11 +80,25 @@ internal sealed class HttpEndpoint(HttpOptions options, GatewayHealth health, IL
             throw new IOException(
                 $"http cannot use {options.Endpoint}: {e.GetBaseException().Message}; name another http.endpoint", e);
         }
+
+        if (options.IsGuarded || certificate is not null)
+            timer = time.CreateTimer(_ => Refresh(), null, RefreshInterval, RefreshInterval);
+    }
+
+    /// <summary>Reads secrets and certificate again; also done by itself every two seconds.</summary>
+    public void Refresh()
+    {
+        lock (refreshing)
+        {
+            guard?.Credentials.Refresh();
+            certificate?.Refresh();
+        }
     }
 
     /// <inheritdoc/>
     public async ValueTask DisposeAsync()
     {
+        timer?.Dispose();
         if (application is null)
             return;
         using var limit = new CancellationTokenSource(TimeSpan.FromSeconds(1));
@@ -59,7 +106,37 @@ internal sealed class HttpEndpoint(HttpOptions options, GatewayHealth health, IL
         await application.DisposeAsync().ConfigureAwait(false);
     }
 
+    private static void Limit(KestrelServerLimits limits)
+    {
+        limits.MaxConcurrentConnections = HttpLine.ConnectionsMax;
+        limits.MaxRequestBodySize = 0;
+        limits.MaxRequestLineSize = RequestLineBytesMax;
+        limits.MaxRequestHeadersTotalSize = HeaderBytesMax;
+        limits.MaxRequestHeaderCount = HeadersMax;
+        limits.RequestHeadersTimeout = HeadersLimit;
+        limits.KeepAliveTimeout = KeepAliveLimit;
+    }
+
     private Task AnswerAsync(HttpContext http)
+    {
+        // Whoever shows nothing learns nothing, not even what there is.
+        IPAddress address = http.Connection.RemoteIpAddress ?? IPAddress.None;
+        switch (guard!.Judge(http.Request.Headers.Authorization, address, out TimeSpan wait))
+        {
+            case HttpVerdict.Unauthorized:
+                http.Response.Headers.WWWAuthenticate = guard.Credentials.Challenges;
+                return WriteAsync(
+                    http, StatusCodes.Status401Unauthorized, "text/plain", "say who you are: see http in the configuration\n");
+            case HttpVerdict.TooMany:
+                http.Response.Headers.RetryAfter = Math.Ceiling(wait.TotalSeconds).ToString(CultureInfo.InvariantCulture);
+                return WriteAsync(
+                    http, StatusCodes.Status429TooManyRequests, "text/plain", "too many wrong credentials from you: wait\n");
+            default:
+                return AnswerInsiderAsync(http);
+        }
+    }
+
+    private Task AnswerInsiderAsync(HttpContext http)
     {
         if (!HttpMethods.IsGet(http.Request.Method) && !HttpMethods.IsHead(http.Request.Method))
         {

@@ -18,6 +18,7 @@ internal sealed class MetricsRegistry : IDisposable
 
     public MetricsRegistry(Meter meter)
     {
+        Meter = meter;
         listener.InstrumentPublished = (instrument, target) =>
         {
             if (!ReferenceEquals(instrument.Meter, meter))
@@ -34,6 +35,9 @@ internal sealed class MetricsRegistry : IDisposable
         listener.SetMeasurementEventCallback<double>((_, value, tags, state) => Take(value, tags, state));
         listener.Start();
     }
+
+    /// <summary>Whose instruments these are.</summary>
+    public Meter Meter { get; }
 
     /// <summary>All metrics in the Prometheus text format, version 0.0.4.</summary>
     public string Write()

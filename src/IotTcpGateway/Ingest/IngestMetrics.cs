@@ -8,6 +8,7 @@ internal sealed class IngestMetrics
     private readonly Counter<long> rejected;
     private readonly Counter<long> refused;
     private readonly Counter<long> closed;
+    private readonly Counter<long> tlsHandshakes;
     private long framesReceived;
     private long framesRejected;
     private long duplicates;
@@ -15,7 +16,11 @@ internal sealed class IngestMetrics
     private long authenticationFailures;
     private long bytesReceived;
 
-    public IngestMetrics(Meter meter, Func<long> connections, Func<int> pending)
+    public IngestMetrics(
+        Meter meter,
+        Func<long> connections,
+        Func<int> pending,
+        Func<IEnumerable<Measurement<long>>> certificateExpiries)
     {
         meter.CreateObservableGauge("iotgw_connections", connections, null, "Connections open now.");
         meter.CreateObservableGauge("iotgw_devices_pending", pending, null, "Devices that wait for approval.");
@@ -38,6 +43,12 @@ internal sealed class IngestMetrics
         rejected = meter.CreateCounter<long>("iotgw_frames_rejected_total", null, "Frames rejected, by reason.");
         refused = meter.CreateCounter<long>("iotgw_connections_refused_total", null, "Connections refused, by reason.");
         closed = meter.CreateCounter<long>("iotgw_connections_closed_total", null, "Connections ended, by reason.");
+        tlsHandshakes = meter.CreateCounter<long>("iotgw_tls_handshakes_total", null, "TLS handshakes, by result.");
+        meter.CreateObservableGauge(
+            "iotgw_tls_certificate_expiry_seconds",
+            certificateExpiries,
+            null,
+            "Seconds until a listener's own certificate ends.");
     }
 
     public long FramesReceived => Volatile.Read(ref framesReceived);
@@ -71,4 +82,7 @@ internal sealed class IngestMetrics
     public void ConnectionRefused(string reason) => refused.Add(1, new KeyValuePair<string, object?>("reason", reason));
 
     public void ConnectionClosed(string reason) => closed.Add(1, new KeyValuePair<string, object?>("reason", reason));
+
+    public void TlsHandshake(bool isGood) =>
+        tlsHandshakes.Add(1, new KeyValuePair<string, object?>("result", isGood ? "ok" : "failed"));
 }

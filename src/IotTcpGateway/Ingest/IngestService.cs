@@ -35,7 +35,7 @@ internal sealed partial class IngestService : IDisposable
         Func<string, DeviceEntry?> findDevice,
         ILogger logger)
     {
-        Metrics = new IngestMetrics(meter, () => Connections, () => PendingDevices().Count);
+        Metrics = new IngestMetrics(meter, () => Connections, () => PendingDevices().Count, CertificateExpiries);
         context = new IngestContext
         {
             Buffer = buffer,
@@ -81,7 +81,8 @@ internal sealed partial class IngestService : IDisposable
     public Task Completion { get; private set; } = Task.CompletedTask;
 
     /// <summary>
-    /// Binds every listener and begins to accept; throws SocketException if an endpoint cannot be used.
+    /// Binds every listener and begins to accept; throws SocketException if an endpoint cannot be used, IOException if a
+    /// file for TLS cannot.
     /// </summary>
     public void Start(IEnumerable<ListenerOptions> options)
     {
@@ -197,6 +198,11 @@ internal sealed partial class IngestService : IDisposable
             await ended.ConfigureAwait(false);
         }
     }
+
+    private IEnumerable<Measurement<long>> CertificateExpiries() => listeners.Where(l => l.Tls is not null).Select(
+        l => new Measurement<long>(
+            (long)(l.Tls!.Current.NotAfter - context.Time.GetUtcNow()).TotalSeconds,
+            new KeyValuePair<string, object?>("listener", l.Options.Name)));
 
     private List<Session> AllSessions()
     {

@@ -3,6 +3,7 @@ using System.Net.Sockets;
 
 using IotTcpGateway.Protocol;
 using IotTcpGateway.Time;
+using IotTcpGateway.Tls;
 
 using Microsoft.Extensions.Logging;
 
@@ -28,7 +29,10 @@ internal sealed partial class Listener : IDisposable
     private TaskCompletionSource? emptied;
     private HashSet<AuthenticationMode> modes;
 
-    /// <summary>Binds; throws <see cref="SocketException"/> if the endpoint cannot be used.</summary>
+    /// <summary>
+    /// Binds; throws <see cref="SocketException"/> if the endpoint cannot be used, <see cref="TlsFileException"/> if a
+    /// file cannot.
+    /// </summary>
     public Listener(ListenerOptions options, IngestContext context)
     {
         Options = options;
@@ -37,6 +41,7 @@ internal sealed partial class Listener : IDisposable
         Log = new LogLimit(context.Time);
         Window = () => context.Buffer.WindowFor(Options.MaxWindow, context.Sessions);
         modes = ModesOf(options);
+        Tls = options.Tls is null ? null : new ListenerTls(options, context, EndUncovered);
         IPEndPoint endpoint = options.ParsedEndpoint;
         socket = new Socket(endpoint.AddressFamily, SocketType.Stream, ProtocolType.Tcp);
         try
@@ -49,7 +54,7 @@ internal sealed partial class Listener : IDisposable
         }
         catch (SocketException)
         {
-            socket.Dispose();
+            Dispose();
             throw;
         }
     }
@@ -57,6 +62,9 @@ internal sealed partial class Listener : IDisposable
     public ListenerOptions Options { get; private set; }
 
     public Admission Admission { get; }
+
+    /// <summary>Null: plain TCP.</summary>
+    public ListenerTls? Tls { get; }
 
     /// <summary>Lets through what anybody on the network can bring about.</summary>
     public LogLimit Log { get; }
@@ -75,6 +83,7 @@ internal sealed partial class Listener : IDisposable
         Options = options;
         modes = ModesOf(options);
         Admission.Change(options);
+        Tls?.Change(options);
     }
 
     /// <summary>Accepts until told to stop; no accept error ends it but the loss of the listening socket.</summary>
@@ -136,7 +145,11 @@ internal sealed partial class Listener : IDisposable
     }
 
     /// <inheritdoc/>
-    public void Dispose() => socket.Dispose();
+    public void Dispose()
+    {
+        socket.Dispose();
+        Tls?.Dispose();
+    }
 
     private static HashSet<AuthenticationMode> ModesOf(ListenerOptions options)
     {
@@ -145,6 +158,8 @@ internal sealed partial class Listener : IDisposable
             modes.Add(AuthenticationMode.None);
         if (options.Authentication.Contains("hmac"))
             modes.Add(AuthenticationMode.Hmac);
+        if (options.Authentication.Contains("certificate") && options.Tls?.ClientCa is not null)
+            modes.Add(AuthenticationMode.Certificate);
         return modes;
     }
 
@@ -172,6 +187,14 @@ internal sealed partial class Listener : IDisposable
         }
 
         RefuseReason? refusal = Admission.TryEnter(connection.Address);
+        if (refusal is not null && Tls is not null)
+        {
+            // No word can be said before TLS, and no TLS is done for whom is not let in.
+            context.Metrics.ConnectionRefused(SessionEnding.At(refusal.Value).Label);
+            connection.Dispose();
+            return;
+        }
+
         var session = new Session(connection, this, context);
         if (TryAdd(session, isRefused: refusal is not null))
         {
@@ -184,6 +207,15 @@ internal sealed partial class Listener : IDisposable
             Admission.Leave(connection.Address, wasAuthenticated: false);
         else
             context.Metrics.ConnectionRefused(SessionEnding.At(refusal.Value).Label);
+    }
+
+    // Newer files for TLS are in force.
+    private void EndUncovered()
+    {
+        List<Session> all = [];
+        CopyTo(all);
+        foreach (Session session in all)
+            session.EndIfUncovered();
     }
 
     private bool TryAdd(Session session, bool isRefused)

@@ -1,5 +1,7 @@
 using System.Net;
 
+using IotTcpGateway.Tls;
+
 namespace IotTcpGateway.Ingest;
 
 /// <summary>One entry of section "listeners".</summary>
@@ -11,7 +13,7 @@ internal sealed class ListenerOptions
 
     public string Protocol { get; set; } = "itgp";
 
-    /// <summary>Modes accepted: "none", "hmac".</summary>
+    /// <summary>Modes accepted: "none", "hmac", "certificate".</summary>
     public List<string> Authentication { get; set; } = ["hmac"];
 
     /// <summary>CIDR blocks let in; empty lets everybody in.</summary>
@@ -53,6 +55,9 @@ internal sealed class ListenerOptions
     /// what costs the gateway anything.
     /// </summary>
     public int OffencesPerMinute { get; set; } = 300;
+
+    /// <summary>Null: plain TCP.</summary>
+    public ListenerTlsOptions? Tls { get; set; }
 
     public IPEndPoint ParsedEndpoint => IPEndPoint.Parse(Endpoint);
 }

@@ -60,6 +60,7 @@ internal sealed partial class Session : IDisposable
         this.listener = listener;
         this.context = context;
         limits = listener.Options;
+        isSecured = listener.Tls is null;
         outbox = new SessionOutbox(
             connection, context.Buffer, context.Pump, context.Time, () => Stop(SessionEnding.Lost));
         handshakeDue = After(limits.HandshakeTimeout);
@@ -114,7 +115,7 @@ internal sealed partial class Session : IDisposable
         SessionEnding ended;
         try
         {
-            ended = await ReadLoopAsync().ConfigureAwait(false);
+            ended = await SecureAsync().ConfigureAwait(false) ?? await ReadLoopAsync().ConfigureAwait(false);
         }
         catch (Exception e) when (e is SocketException or ObjectDisposedException or OperationCanceledException)
         {

@@ -42,7 +42,7 @@ internal sealed partial class Session
             if (listener.Admission.Count(Address, ended.Misdeed) && listener.Log.Passes())
                 LogAddressRefused(context.Logger, Address, ended.Label);
             SendLastFrame(ended, wasOpen);
-            if (ended != SessionEnding.SlowSend && ended != SessionEnding.Aborted)
+            if (ended != SessionEnding.SlowSend && ended != SessionEnding.Aborted && CanLinger)
                 await LingerAsync().ConfigureAwait(false);
         }
         finally
@@ -57,6 +57,8 @@ internal sealed partial class Session
 
     private void SendLastFrame(SessionEnding ended, bool wasOpen)
     {
+        if (!isSecured)
+            return;
         if (wasOpen && ended.Bye is { } bye)
         {
             outbox.SendLast(FrameType.Bye, [(byte)bye]);
@@ -84,7 +86,7 @@ internal sealed partial class Session
         try
         {
             await outbox.DrainAsync().WaitAsync(limit.Token).ConfigureAwait(false);
-            connection.HalfClose();
+            await connection.HalfCloseAsync().WaitAsync(limit.Token).ConfigureAwait(false);
             while (await connection.ReceiveAsync(discard, limit.Token).ConfigureAwait(false) > 0)
             {
             }

@@ -22,6 +22,7 @@ internal sealed record SessionEnding(
     public static readonly SessionEnding SilentTimeout = new("handshake-timeout");
     public static readonly SessionEnding SlowSend = new("not-reading");
     public static readonly SessionEnding Aborted = new("shutting-down");
+    public static readonly SessionEnding TlsFailed = new("tls-failed", Misdeed: Misdeed.BadBytes);
     public static readonly SessionEnding Idle = new("idle", ByeReason.Idle);
     public static readonly SessionEnding Superseded =
         new("superseded", ByeReason.Superseded, RefuseReason.TooManyConnections, "superseded by a newer one", 60);

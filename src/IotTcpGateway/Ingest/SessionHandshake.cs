@@ -47,6 +47,8 @@ internal sealed partial class Session
             return End(SessionEnding.BackOff(wait));
         if (mode == AuthenticationMode.None)
             return ComeIn();
+        if (mode == AuthenticationMode.Certificate)
+            return TakeCertificate();
 
         wantsTags = hello.Features.HasFlag(Features.TaggedFrames);
         helloBody = body.ToArray();
@@ -177,7 +179,7 @@ internal sealed partial class Session
             IdleTimeoutSeconds = (ushort)Math.Clamp(limits.IdleTimeout.TotalSeconds, 1, ushort.MaxValue),
             FeaturesGranted = tags ? Features.TaggedFrames : Features.None,
         }.WriteBody(body);
-        FrameTagger? fromGateway = IsAuthenticated ? Prove(body, tags) : null;
+        FrameTagger? fromGateway = mode == AuthenticationMode.Hmac ? Prove(body, tags) : null;
         state = State.Open;
         context.Buffer.SetOwner(stream, outbox);
         context.Board.SetStatus(StateOf(isOnline: true, reason: ""), turn);
@@ -251,7 +253,7 @@ internal sealed partial class Session
     private static partial void LogOnline(ILogger logger, string device, IPAddress address, AuthenticationMode mode);
 
     [LoggerMessage(1202, LogLevel.Warning,
-        "device {Device} at {Address} failed to authenticate ({Why}): compare its key with the key file")]
+        "device {Device} at {Address} failed to authenticate ({Why}): \"iotgw device list\" shows how it may come in")]
     private static partial void LogAuthenticationFailed(ILogger logger, string device, IPAddress address, string why);
 
     [LoggerMessage(1207, LogLevel.Warning,

@@ -1,5 +1,6 @@
 using System.Security.Cryptography;
 
+using IotTcpGateway.Escaping;
 using IotTcpGateway.Files;
 using IotTcpGateway.Protocol;
 
@@ -35,7 +36,7 @@ internal sealed class KeyFile(string path)
         }
         catch (KeyFileFormatException e)
         {
-            throw new KeyFileException($"{path} is damaged ({e.Message}): restore it from a backup");
+            throw new KeyFileException($"{path} is damaged ({SafeText.Clean(e.Message)}): restore it from a backup");
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {

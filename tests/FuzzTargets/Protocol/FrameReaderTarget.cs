@@ -1,5 +1,3 @@
-using System.Buffers.Binary;
-
 using IotTcpGateway.Protocol;
 
 namespace IotTcpGateway.Fuzz.Protocol;
@@ -14,7 +12,7 @@ namespace IotTcpGateway.Fuzz.Protocol;
 /// </remarks>
 internal static class FrameReaderTarget
 {
-    private const int ControlFramesOnly = 1, TagsAgreed = 2, RightChecksums = 4;
+    private const int ControlFramesOnly = 1, TagsAgreed = 2, ChecksumsMadeRight = 4;
 
     public static void Run(ReadOnlySpan<byte> input)
     {
@@ -24,8 +22,8 @@ internal static class FrameReaderTarget
         int pieceCount = Math.Min((int)input[1], input.Length - 2);
         ReadOnlySpan<byte> pieces = input.Slice(2, pieceCount);
         byte[] stream = input[(2 + pieceCount)..].ToArray();
-        if ((options & RightChecksums) != 0)
-            MakeChecksumsRight(stream);
+        if ((options & ChecksumsMadeRight) != 0)
+            RightChecksums.Make(stream);
 
         var limits = new Limits(options);
         List<Step> atOnce = Walk(stream, limits, pieces: []);
@@ -111,17 +109,6 @@ internal static class FrameReaderTarget
         Require.SameBytes(frame.Signed, back.Signed, "a tagged frame");
         Require.That(reading.Verify(back), "a written tag does not verify");
         Require.That(!reading.Verify(back), "a replayed tag verifies");
-    }
-
-    private static void MakeChecksumsRight(Span<byte> stream)
-    {
-        while (FrameReader.ReadHeader(stream, ushort.MaxValue, tagAllowed: true, out FrameHeader header)
-            == FrameReadResult.Frame && stream.Length >= header.FrameBytes)
-        {
-            int end = header.FrameBytes - ProtocolConstants.ChecksumBytes;
-            BinaryPrimitives.WriteUInt32LittleEndian(stream[end..], Crc32C.Compute(stream[..end]));
-            stream = stream[header.FrameBytes..];
-        }
     }
 
     private readonly record struct Step(int Start, FrameReadResult Result);

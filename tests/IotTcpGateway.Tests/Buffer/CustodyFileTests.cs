@@ -114,4 +114,26 @@ public sealed class CustodyFileTests
             return false;
         }
     }
+
+    [Theory]
+    [InlineData("pump/7", 2, 1UL)]
+    [InlineData("\u00ff\u00ff", 2, 1UL)]
+    [InlineData("pump-7", 0, 1UL)]
+    [InlineData("pump-7", 2, 1UL << 32)]
+    public void TryRead_EntryThatNobodyWrites_IsNone(string device, int priority, ulong safeSequence)
+    {
+        // Bug, found by fuzzing: an id that is no text came out three times as long, and at the next orderly stop the
+        // file could not be written.
+        byte[] content = new byte[256];
+        var writer = new EntryWriter(content);
+        writer.Bytes("ITGCUST\n"u8);
+        writer.VarInt(60);
+        writer.Text(System.Text.Encoding.Latin1.GetBytes(device));
+        writer.UInt32(7);
+        writer.Byte((byte)priority);
+        writer.VarInt(safeSequence);
+        writer.UInt32(IotTcpGateway.Protocol.Crc32C.Compute(content.AsSpan(0, writer.Written)));
+        disk[CustodyFile.Name] = content[..writer.Written];
+        Assert.False(CustodyFile.TryRead(disk, out _, out _));
+    }
 }

@@ -188,15 +188,49 @@ public sealed class DropLedgerDiskTests
         disk.CapacityBytes = disk.Names.Sum(n => (long)disk[n].Length);
         ledger.Add("a", 1, 1, DropReason.BufferFull);
         Assert.Equal(DiskError.None, ledger.Flush());
-        // There is no second reserve.
+        // Into what is left of it.
         ledger.Add("b", 1, 1, DropReason.BufferFull);
+        Assert.Equal(DiskError.None, ledger.Flush());
+        disk.CapacityBytes = 0;
+        ledger.Add("c", 1, 1, DropReason.BufferFull);
         Assert.True(ledger.Flush().IsNoSpace);
         disk.CapacityBytes = long.MaxValue;
         Assert.Equal(DiskError.None, ledger.Flush());
-        ledger.Add("c", 1, 1, DropReason.BufferFull);
+        ledger.Add("d", 1, 1, DropReason.BufferFull);
         disk.CapacityBytes = 0;
         disk.CutPower();
-        Assert.Equal(["a", "b"], TakeAll(Open(disk)).Select(r => r.DeviceId));
+        Assert.Equal(["a", "b", "c"], TakeAll(Open(disk)).Select(r => r.DeviceId));
+    }
+
+    [Fact]
+    public void Flush_NoRoomForAReserveButForEntries_IsDurable()
+    {
+        var disk = new SimulatedDisk(new Random(1)) { CapacityBytes = 20_000 };
+        DropLedger ledger = Open(disk);
+        Assert.DoesNotContain("reserve", disk.Names);
+        string[] devices = [.. Enumerable.Range(1, 40).Select(i => $"device-{i:D2}")];
+        foreach (string device in devices)
+        {
+            ledger.Add(device, 1, 1, DropReason.Expired);
+            Assert.Equal(DiskError.None, ledger.Flush());
+        }
+
+        disk.CutPower();
+        Assert.Equal(devices, TakeAll(Open(disk)).Select(r => r.DeviceId));
+    }
+
+    [Fact]
+    public void Flush_MoreThanACommitAndNoReserve_AllIsDurable()
+    {
+        var disk = new SimulatedDisk(new Random(1)) { CapacityBytes = 26_000 };
+        DropLedger ledger = Open(disk, Small(memoryBytes: 1_000_000));
+        Assert.DoesNotContain("reserve", disk.Names);
+        string[] devices = [.. Enumerable.Range(1, 100).Select(i => $"device-{i:D3}")];
+        foreach (string device in devices)
+            ledger.Add(device, 1, 1, DropReason.Expired);
+        Assert.Equal(DiskError.None, ledger.Flush());
+        disk.CutPower();
+        Assert.Equal(devices, TakeAll(Open(disk, Small(memoryBytes: 1_000_000))).Select(r => r.DeviceId));
     }
 
     [Fact]

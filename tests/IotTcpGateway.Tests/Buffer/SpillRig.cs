@@ -107,7 +107,8 @@ internal sealed class SpillRig : IDisposable
     }
 
     /// <summary>SIGTERM.</summary>
-    public void Stop()
+    /// <param name="beforeLastWords">What else ends meanwhile, such as sessions.</param>
+    public void Stop(Action? beforeLastWords = null)
     {
         Spiller.BeginFlush();
         for (int turn = 0; !Spiller.IsFlushed; turn++)
@@ -116,6 +117,7 @@ internal sealed class SpillRig : IDisposable
             Advance(TimeSpan.FromMilliseconds(10));
         }
 
+        beforeLastWords?.Invoke();
         Spiller.Finish();
         Close();
     }

@@ -155,6 +155,60 @@ public sealed class SpilledCustodyTests
         Assert.Equal([new CustodyEntry("a", 1, 3, 9)], custody.Entries);
     }
 
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void ReleaseOwner_BeforeItHeardOfDrops_NothingOfThemIsSafeUntilTheLedgerIs(bool isForgotten)
+    {
+        using SpillRig rig = RigWithDropsInMemory(out DeviceStream stream, out StreamWitness owner);
+        Assert.True(stream.SafeSequence > 0);
+        if (isForgotten)
+            rig.Buffer.Forget(stream);
+        else
+            rig.Buffer.ReleaseOwner(stream, owner);
+        // What the next WELCOME says.
+        Assert.Equal(0u, rig.Open().SafeSequence);
+        rig.Advance(10);
+        uint safe = rig.Open().SafeSequence;
+        Assert.True(safe > 0);
+        rig.CutPowerAndStart();
+        Assert.Equal(SpillRig.Sequences(1, (int)safe), rig.Gaps().SelectMany(g => SpillRig.Sequences(g.From, (int)g.Count)));
+    }
+
+    [Fact]
+    public void ReleaseOwner_AfterItHeardOfEveryDrop_SafeStays()
+    {
+        using SpillRig rig = RigWithDropsInMemory(out DeviceStream stream, out StreamWitness owner);
+        uint safe;
+        while (rig.Buffer.TryTakeDropped(stream, out _, out safe))
+        {
+        }
+
+        rig.Buffer.ReleaseOwner(stream, owner);
+        Assert.True(safe > 0);
+        Assert.Equal(safe, stream.SafeSequence);
+    }
+
+    [Fact]
+    public void Stop_DropsNotToldAndInTheLedger_CustodyCoversThem()
+    {
+        using SpillRig rig = RigWithDropsInMemory(out DeviceStream stream, out StreamWitness owner);
+        rig.Stop(() => rig.Buffer.ReleaseOwner(stream, owner));
+        rig.Start();
+        Assert.Equal(stream.HighestTaken, Assert.Single(rig.Custody).SafeSequence);
+    }
+
+    private static SpillRig RigWithDropsInMemory(out DeviceStream stream, out StreamWitness owner)
+    {
+        var rig = new SpillRig(o => (o.WhenFull, o.Memory) = (WhenFull.DropOldest, 4L * RecordChunk.Bytes));
+        stream = rig.Open();
+        owner = new StreamWitness(stream);
+        rig.Buffer.SetOwner(stream, owner);
+        for (uint sequence = 1; rig.Ledger.Entries == 0; sequence++)
+            rig.Add(stream, sequence);
+        return rig;
+    }
+
     private static bool Runs(Action action)
     {
         try

@@ -167,4 +167,29 @@ public sealed class SpilledEntriesTests
         }.Write(room);
 
     private static byte[] Body(int bytes) => [.. Enumerable.Range(0, bytes).Select(n => (byte)(n * 7))];
+
+    [Theory]
+    [InlineData("\u00ff", "C", 1)] // no UTF-8
+    [InlineData("temp", "\u00ff", 1)]
+    [InlineData("temp", "C", 0)] // a type that is none
+    public void Table_WithWhatNoDeviceMayDescribe_IsNone(string name, string unit, byte type)
+    {
+        // Bug, found by fuzzing: what is no text came out three times as long, and could not be written again.
+        var writer = new EntryWriter(room);
+        writer.Byte(EntryTag.Table);
+        writer.VarInt(1);
+        writer.UInt16(1);
+        writer.Byte(type);
+        writer.Text(Encoding.Latin1.GetBytes(name));
+        writer.Text(Encoding.Latin1.GetBytes(unit));
+        Assert.False(SpilledTable.TryRead(room.AsSpan(0, writer.Written), out _, out _));
+    }
+
+    [Fact]
+    public void Frame_WithALongerReasonThanIsWritten_IsNone()
+    {
+        // Bug, found by fuzzing: it was read, and did not fit where it is written again.
+        int bytes = Write("pump-7", 1, 1, 0, new Arrival(1, 0, true), 0, new string('r', SpilledFrame.ReasonBytesMax + 1), 0);
+        Assert.False(SpilledFrame.TryRead(room.AsSpan(0, bytes), out _));
+    }
 }

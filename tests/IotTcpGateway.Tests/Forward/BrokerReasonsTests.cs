@@ -1,6 +1,7 @@
 using System.Net.Sockets;
 
 using IotTcpGateway.Forward;
+using IotTcpGateway.Escaping;
 
 using MQTTnet.Exceptions;
 using MQTTnet.Packets;
@@ -143,8 +144,8 @@ public sealed class BrokerReasonsTests
     [Fact]
     public void Clean_TextFromABroker_IsOneLineOfBoundedLength()
     {
-        Assert.Equal("a\\u000Ab\\u001B[31m\\u2028", BrokerText.Clean("a\nb\u001b[31m\u2028"));
-        Assert.Equal("", BrokerText.Clean(null));
-        Assert.Equal(BrokerText.CharactersMax + 1, BrokerText.Clean(new string('x', 10_000)).Length);
+        Assert.Equal("a\\u000Ab\\u001B[31m\\u2028", SafeText.Clean("a\nb\u001b[31m\u2028"));
+        Assert.Equal("", SafeText.Clean(null));
+        Assert.Equal(SafeText.CharactersMax + 1, SafeText.Clean(new string('x', 10_000)).Length);
     }
 }

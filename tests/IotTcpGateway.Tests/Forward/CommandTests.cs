@@ -101,6 +101,56 @@ public sealed class CommandTests
         Assert.Equal("""{"error":"the name is over 255 bytes"}""", (await link.NextAsync()).Text);
     }
 
+    [Theory]
+    [InlineData("telemetry/gw/+/command/x")]
+    [InlineData("telemetry/gw/pump-7/command/#")]
+    [InlineData("telemetry/gw/pump\0/command/x")]
+    public void Command_TopicThatNoBrokerMaySend_IsIgnored(string topic)
+    {
+        // Bug, found by fuzzing: the refusal went to a result topic that the MQTT client does not take, and the link was
+        // dropped, at every connect anew.
+        var commands = new CommandBoard();
+        var intake = new CommandIntake(new Topics("telemetry/{gateway}/{device}", "", "gw"), commands);
+        intake.Take(new MQTTnet.MqttApplicationMessage { Topic = topic });
+        Assert.False(commands.Answers.TryRead(out _));
+    }
+
+    [Fact]
+    public async Task Command_WithCorrelationDataOver1KiB_IsRefusedWithoutThem()
+    {
+        await using var broker = new ScriptedBroker();
+        await using var rig = new Rig(broker);
+        var device = new Receiver();
+        rig.Commands.Attach("pump-7", device);
+        ScriptedLink link = await rig.StartAsync(broker);
+        await ReadyAsync(rig, link);
+        byte[] most = new byte[CommandIntake.CorrelationBytesMax];
+        await link.PublishAsync("telemetry/gw/pump-7/command/x", [], responseTopic: "reply/1", correlation: [.. most, 0]);
+        ReceivedPublish result = await link.NextAsync();
+        Assert.Equal("reply/1", result.Topic);
+        Assert.Null(result.CorrelationData);
+        Assert.Equal("""{"error":"the correlation data are over 1024 bytes"}""", result.Text);
+        await link.PublishAsync("telemetry/gw/pump-7/command/y", [], responseTopic: "reply/1", correlation: most);
+        CommandRequest taken = await device.NextAsync();
+        Assert.Equal("y", taken.Name);
+        Assert.Equal(most, taken.CorrelationData);
+    }
+
+    [Fact]
+    public async Task Command_WithAResponseTopicOver1KiB_IsAnsweredOnTheResultTopic()
+    {
+        await using var broker = new ScriptedBroker();
+        await using var rig = new Rig(broker);
+        ScriptedLink link = await rig.StartAsync(broker);
+        await ReadyAsync(rig, link);
+        string topic = new('r', CommandIntake.ResponseTopicBytesMax);
+        await link.PublishAsync("telemetry/gw/nobody/command/x", [], responseTopic: topic + "r");
+        Assert.Equal("telemetry/gw/nobody/result/x", (await link.NextAsync()).Topic);
+        await link.PublishAsync("telemetry/gw/nobody/command/x", [], responseTopic: topic);
+        Assert.Equal(topic, (await link.NextAsync()).Topic);
+    }
+
+
     [Fact]
     public async Task Answer_UnconfirmedWhenTheLinkGoes_IsSentOnceMore()
     {

@@ -21,6 +21,7 @@ public sealed class HttpEndpointTests : IAsyncLifetime
     public HttpEndpointTests() => endpoint = new HttpEndpoint(
         new HttpOptions { Endpoint = "127.0.0.1:0" },
         Statuses.Health(meter, () => isAlive, () => isReady),
+        TimeProvider.System,
         NullLoggerFactory.Instance);
 
     public async ValueTask InitializeAsync()

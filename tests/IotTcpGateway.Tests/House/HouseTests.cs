@@ -12,14 +12,16 @@ public partial class HouseTests
     {
         ["Buffer"] = ["Files", "Journal", "Protocol"],
         ["Commands"] = ["Protocol"],
-        ["Configuration"] = ["Buffer", "Forward", "Health", "Ingest", "Protocol"],
+        ["Configuration"] = ["Buffer", "Forward", "Health", "Ingest", "Protocol", "Tls"],
         ["Demo"] = ["Configuration", "DeviceClient", "Health", "Ingest", "Keys", "Protocol"],
+        ["Escaping"] = [],
         ["Files"] = [],
-        ["Forward"] = ["Buffer", "Commands", "Protocol", "Time"],
-        ["Health"] = [],
-        ["Ingest"] = ["Buffer", "Commands", "Keys", "Protocol", "Time"],
-        ["Keys"] = ["Files", "Protocol"],
+        ["Forward"] = ["Buffer", "Commands", "Escaping", "Protocol", "Time"],
+        ["Health"] = ["Escaping", "Files", "Time"],
+        ["Ingest"] = ["Buffer", "Commands", "Keys", "Protocol", "Time", "Tls"],
+        ["Keys"] = ["Escaping", "Files", "Protocol"],
         ["Time"] = ["Buffer"],
+        ["Tls"] = [],
     };
 
     [Fact]
