@@ -149,15 +149,22 @@ class Attack(BlackBox):
         self.addCleanup(self.consumer.end)
         self.keys = {name: os.urandom(32) for name in (*GOOD_DEVICES, *self.VICTIMS)}
         self.write_keys()
-        listener = {"name": "field", "endpoint": "127.0.0.1:0", "maxConnectionsPerAddress": 600,
-                    "framesPerSecond": 10000} | self.LISTENER
-        self.running = self.gateway({"listeners": [listener], "mqtt": {"brokers": [self.broker.url]},
-                                     "http": {"endpoint": "127.0.0.1:0"}} | self.CONFIGURATION).start()
+        self.running = self.start_gateway()
         self.address = self.running.address()
         self.good = Fleet(self.address, len(GOOD_DEVICES), self.keys, "good-", 100, GOOD, tagged=TAGGED_DEVICES)
         self.addCleanup(self.good.end)
         self.good.wait_progress(20)
         self.files_before = self.files()
+        self.begin()
+
+    def start_gateway(self):
+        listener = {"name": "field", "endpoint": "127.0.0.1:0", "maxConnectionsPerAddress": 600,
+                    "framesPerSecond": 10000} | self.LISTENER
+        return self.gateway({"listeners": [listener], "mqtt": {"brokers": [self.broker.url]},
+                             "http": {"endpoint": "127.0.0.1:0"}} | self.CONFIGURATION).start()
+
+    def begin(self):
+        """What a kind of attack needs besides."""
 
     def write_keys(self):
         entries = [key_entry(name, key, **self.DETAILS.get(name, {})) for name, key in self.keys.items()]

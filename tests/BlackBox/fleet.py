@@ -93,7 +93,7 @@ class LedgerDevice(threading.Thread):
                 time.sleep(random.uniform(0.05, 0.2))  # a device's back-off, shortened
 
     def session(self):
-        device = Link(self.fleet.address, self.source, 10)
+        device = self.fleet.link(self.fleet.address, self.source, 10)
         try:
             _, safe, self.window, _, _ = device.enter(
                 self.id, self.key, self.id in self.fleet.tagged, self.boot, self.used)
@@ -150,13 +150,13 @@ class Fleet:
     """Devices that send as fast as they are acknowledged, up to so many frames a second all together.
 
     With frame_bytes every frame is of that size; with a ledger folder each device writes there what it is told.
-    Devices named by tagged sign every frame.
+    Devices named by tagged sign every frame; link makes a device's connection.
     """
 
     def __init__(self, address, count=8, keys=None, prefix="ledger-", frames_per_second=1500, source=None,
-                 frame_bytes=0, ledger=None, tagged=()):
+                 frame_bytes=0, ledger=None, tagged=(), link=Link):
         self.address = address
-        self.tagged = frozenset(tagged)
+        self.tagged, self.link = frozenset(tagged), link
         self.filling = []
         if frame_bytes:
             spare = os.urandom(frame_bytes - SMALLEST_FRAME)
