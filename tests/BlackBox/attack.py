@@ -135,6 +135,7 @@ class Attack(BlackBox):
     LISTENER = {}
     CONFIGURATION = {}
     VICTIMS = ("victim",)
+    HTTP_HEADERS = {}
     # What the key file says of them besides their keys, and who else is in it.
     DETAILS = {}
     OTHERS = ()
@@ -184,10 +185,12 @@ class Attack(BlackBox):
         self.addCleanup(made.socket.close)
         return made
 
+    def http_port(self):
+        return int(re.search(r"HTTP is answered at http://[0-9.]+:(\d+)", self.running.log())[1])
+
     def metrics(self):
-        endpoint = re.search(r"HTTP is answered at http://(127\.0\.0\.1:\d+)", self.running.log())[1]
-        link = http.client.HTTPConnection(endpoint, timeout=30)
-        link.request("GET", "/metrics")
+        link = http.client.HTTPConnection("127.0.0.1", self.http_port(), timeout=30, source_address=(GOOD, 0))
+        link.request("GET", "/metrics", headers=self.HTTP_HEADERS)
         text = link.getresponse().read().decode()
         link.close()
         return {name: float(value) for name, _, value in

@@ -103,6 +103,9 @@ class Tls(Attack):
         finally:
             link.socket.close()
 
+    def files(self):
+        return {one for one in super().files() if "authority-" not in one and "chained" not in one}
+
     def test_certificates_that_are_not_good(self):
         other = self.authority.make("other-name", usage="clientAuth")
         revoked = self.authority.make("tls-1", file="revoked", usage="clientAuth")
@@ -279,7 +282,7 @@ class FalseBroker(BlackBox):
                     return
                 try:
                     with context.wrap_socket(one, server_side=True) as link:
-                        heard.append(link.recv(4096))
+                        heard.append(link.recv(4096) or EOFError)
                         link.sendall(packet(CONNACK, 0, b"\0\0\0"))
                         while link.recv(4096):
                             pass
@@ -313,10 +316,9 @@ class FalseBroker(BlackBox):
                     "passwordFile": str(self.folder / "password")}}, folder).start()
                 reason = wait_for(lambda: running.status()["broker"]["lastFailure"], "the reason to be told")
                 self.assertFalse(running.status()["broker"]["isConnected"])
-                self.assertEqual(heard, [], "not a byte for a broker that is not the one")
+                self.assertEqual(set(heard) - {EOFError}, set(), "not a byte for a broker that is not the one")
                 self.assertRegex(reason.lower(), "certificate")
                 self.assertNotIn("a-password", running.log())
-                print(name, "→", reason)
                 self.assert_stops(running)
         port, heard = self.serve(ours.make("localhost", "DNS:localhost", file="right", usage="serverAuth"))
         folder = self.folder / "right"
