@@ -1,4 +1,5 @@
 using IotTcpGateway.Buffer;
+using IotTcpGateway.Protocol;
 
 namespace IotTcpGateway.Tests.Simulation;
 
@@ -12,7 +13,7 @@ internal sealed class ModelDevice(int number, int priority, Random random, Accou
     [
         ChannelTable.Empty,
         .. Enumerable.Range(1, 5).Select(t => ChannelTable.Empty.With(
-            Enumerable.Range(1, t).Select(c => new Channel((ushort)c, default, $"channel {t}.{c}", "unit")))),
+            Enumerable.Range(1, t).Select(c => new Channel((ushort)c, DataType.F32, $"channel {t}.{c}", "unit")))),
     ];
 
     private readonly List<ModelBoot> boots = [];
