@@ -238,7 +238,7 @@ class Broker(BlackBox):
         topics = [base + poison + b"/command/x" for poison in poisons]
         topics += [base + b"pump-7/command/" + poison for poison in poisons]
         topics += [base + rest for rest in (
-            b"/command/x", b"../command/x", b"local/command/x", b"status/command/x", b"pump-7/command/", b"pump-7/command",
+            b"/command/x", b"../command/x", b"status/command/x", b"pump-7/command/", b"pump-7/command",
             b"pump-7/command/a/b", b"pump-7/command/../../status", b"good-1/command/x", b"pump-7/result/x", b"status",
             b"pump-7/command/" + b"x" * 300, b"x" * 60000 + b"/command/x")]
         topics += [b"$SYS/broker/x", b"telemetry/other/pump-7/command/x", b"/", b"telemetry"]
