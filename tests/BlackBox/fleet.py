@@ -8,7 +8,8 @@ import threading
 import time
 
 from bench import HANG_SECONDS, wait_for
-from device import (ACK, BYE, DATA, DESCRIBE, NACK, PING, PONG, U32, Device, Failure, data_of, describe_of, frame_of)
+from device import (ACK, BYE, DATA, DESCRIBE, FROM_DEVICE, NACK, PING, PONG, U32, Device, Failure, data_of, describe_of,
+                    frame_of)
 
 NEVER = 10_000  # seconds: these devices end when they are told to
 BYTES = 0x0D
@@ -92,9 +93,10 @@ class LedgerDevice(threading.Thread):
                 time.sleep(random.uniform(0.05, 0.2))  # a device's back-off, shortened
 
     def session(self):
-        device = Link(self.fleet.address, self.source, 10)
+        device = self.fleet.link(self.fleet.address, self.source, 10)
         try:
-            _, safe, self.window, _, _ = device.enter(self.id, self.key, False, self.boot, self.used)
+            _, safe, self.window, _, _ = device.enter(
+                self.id, self.key, self.id in self.fleet.tagged, self.boot, self.used)
             device.deadline = time.monotonic() + NEVER
             device.socket.settimeout(0.1)
             self.sessions += 1
@@ -120,7 +122,8 @@ class LedgerDevice(threading.Thread):
                 self.used += 1
             if self.following not in self.refused:
                 body = data_of(0, [(1, U32, 0, struct.pack("<I", self.following)), *self.fleet.filling])
-                frames.append((self.following, frame_of(DATA, self.following, body)))
+                tagger = device.session_key and device.next_tag(FROM_DEVICE)
+                frames.append((self.following, frame_of(DATA, self.following, body, tagger)))
             self.following += 1
         if frames:
             self.outstanding += [sequence for sequence, _ in frames]
@@ -147,11 +150,13 @@ class Fleet:
     """Devices that send as fast as they are acknowledged, up to so many frames a second all together.
 
     With frame_bytes every frame is of that size; with a ledger folder each device writes there what it is told.
+    Devices named by tagged sign every frame; link makes a device's connection.
     """
 
     def __init__(self, address, count=8, keys=None, prefix="ledger-", frames_per_second=1500, source=None,
-                 frame_bytes=0, ledger=None):
+                 frame_bytes=0, ledger=None, tagged=(), link=Link):
         self.address = address
+        self.tagged, self.link = frozenset(tagged), link
         self.filling = []
         if frame_bytes:
             spare = os.urandom(frame_bytes - SMALLEST_FRAME)
