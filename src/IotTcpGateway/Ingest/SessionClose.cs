@@ -14,6 +14,11 @@ internal sealed partial class Session
 {
     private static readonly TimeSpan LingerTime = TimeSpan.FromSeconds(1);
 
+    // What a device has on its way is a window of frames, and before its WELCOME less than this; who sends more is not
+    // listening.
+    private const int LingerBytesMax = 64 * 1024;
+    private const int LingerReadBytes = 4096;
+
     /// <summary>Ends a connection that was not let in; nothing of it was read.</summary>
     public async Task RefuseAsync(SessionEnding refused)
     {
@@ -82,14 +87,14 @@ internal sealed partial class Session
     private async Task LingerAsync()
     {
         using var limit = new CancellationTokenSource(LingerTime, context.Time);
-        byte[] discard = ArrayPool<byte>.Shared.Rent(512);
+        byte[] discard = ArrayPool<byte>.Shared.Rent(LingerReadBytes);
         try
         {
             await outbox.DrainAsync().WaitAsync(limit.Token).ConfigureAwait(false);
             await connection.HalfCloseAsync().WaitAsync(limit.Token).ConfigureAwait(false);
-            while (await connection.ReceiveAsync(discard, limit.Token).ConfigureAwait(false) > 0)
-            {
-            }
+            long left = IsOpen ? limits.MaxWindow * (limits.MaxBody + ProtocolConstants.FrameBytes(0, tagged: true)) : LingerBytesMax;
+            for (int read = 1; left > 0 && read > 0; left -= read)
+                read = await connection.ReceiveAsync(discard, limit.Token).ConfigureAwait(false);
         }
         catch (Exception e) when (e is OperationCanceledException or SocketException or ObjectDisposedException)
         {

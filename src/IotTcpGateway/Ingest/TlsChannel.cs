@@ -1,6 +1,7 @@
 using System.Net.Security;
 using System.Net.Sockets;
 using System.Security.Authentication;
+using System.Security.Cryptography;
 
 using IotTcpGateway.Tls;
 
@@ -80,7 +81,8 @@ internal sealed class TlsChannel(SslStream stream, CertificateIdentity? certific
             Leave();
     }
 
-    private static bool IsOfNetwork(Exception e) => e is IOException or AuthenticationException;
+    // A peer that began a renegotiation, which is refused, leaves OpenSSL in a state in which it cannot say goodbye.
+    private static bool IsOfNetwork(Exception e) => e is IOException or AuthenticationException or CryptographicException;
 
     // The session knows sockets' failures; a broken TLS record ends it as a reset does.
     private static SocketException AsOfSocket(Exception e) =>

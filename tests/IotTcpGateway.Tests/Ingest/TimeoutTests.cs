@@ -227,7 +227,7 @@ public class TimeoutTests
     {
         await using var rig = new IngestRig();
         Assert.True(rig.Ingest.IsTurningOver);
-        for (int i = 0; i < 100; i++)
+        for (int i = 0; i < 5; i++)
         {
             rig.Time.Advance(TimeSpan.FromSeconds(1));
             await IngestRig.UntilAsync(() => rig.Ingest.IsTurningOver);
@@ -249,10 +249,11 @@ public class TimeoutTests
         Assert.Throws<SocketException>(() => new IngestRig(listeners: listeners));
     }
 
-    // A gateway that had closed would answer with a reset: the second send at the latest would fail.
+    // Less than a window of frames. A gateway that had closed would answer with a reset: the second send at the latest would
+    // fail.
     private static async Task IsReadOnAsync(RawDevice device)
     {
-        for (int i = 0; i < 100; i++)
+        for (int i = 0; i < 5; i++)
             await device.SendAsync(new byte[40_000]);
     }
 
@@ -263,5 +264,21 @@ public class TimeoutTests
         byte[] pings = [.. Enumerable.Repeat(ping, 100).SelectMany(f => f)];
         while (true)
             await device.SendAsync(pings);
+    }
+
+    [Fact]
+    public async Task Refused_SendsOnWithoutEnd_IsNotReadForLong()
+    {
+        await using var rig = new IngestRig();
+        using RawDevice device = await rig.ConnectAsync();
+        await device.SendHelloAsync("not/an/id");
+        await device.ExpectRefuseAsync(RefuseReason.ProtocolError);
+        // No time passes here: what ends it is how much it sends.
+        await Assert.ThrowsAsync<SocketException>(async () =>
+        {
+            for (int sent = 0; sent < 64 << 20; sent += 65_536)
+                await device.SendAsync(new byte[65_536]);
+        });
+        await IngestRig.UntilAsync(() => rig.Ingest.Connections == 0);
     }
 }
