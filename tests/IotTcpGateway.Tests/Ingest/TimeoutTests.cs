@@ -227,7 +227,7 @@ public class TimeoutTests
     {
         await using var rig = new IngestRig();
         Assert.True(rig.Ingest.IsTurningOver);
-        for (int i = 0; i < 5; i++)
+        for (int i = 0; i < 100; i++)
         {
             rig.Time.Advance(TimeSpan.FromSeconds(1));
             await IngestRig.UntilAsync(() => rig.Ingest.IsTurningOver);
