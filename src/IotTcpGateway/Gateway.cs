@@ -66,7 +66,7 @@ internal sealed partial class Gateway : IAsyncDisposable
             configuration.Mqtt, configuration.Gateway.Id, ProductVersion.Text, buffer, board, commands, clock, time, meter, logger,
             ledger: ledger, drainRate: configuration.Buffer.DrainRate, disk: () => Disk);
         ingest = new IngestService(
-            configuration.Devices, buffer, board, commands, clock, time, meter, keys.Find, logger);
+            configuration.Devices, buffer, board, commands, clock, time, meter, new KnownDevices(keys.Find, () => keys.Count), logger);
         keys.Changed += ingest.KnownChanged;
         Health = new GatewayHealth(metrics, Status, Devices, () => ingest.IsTurningOver && forwarder.IsTurningOver);
     }

@@ -327,6 +327,36 @@ class FalseBroker(BlackBox):
         wait_for(lambda: heard and b"MQTT" in heard[0], "the right one to be spoken to")
         self.assert_stops(running)
 
+    def test_what_a_certificate_names_is_not_fetched(self):
+        """A broker that leaves its intermediate out, and says where it is to be had: nobody goes there."""
+        ours, shop = Authority(self.folder, "brokers"), socket.create_server(("127.0.0.1", 0))
+        self.addCleanup(shop.close)
+        shop.settimeout(3)
+        pairs = {name: (self.folder / f"{name}.pem", self.folder / f"{name}.key") for name in ("between", "leaf")}
+        signed = (("between", ours.file, ours.folder / "ca.key", "basicConstraints=critical,CA:TRUE"),
+                  ("leaf", *pairs["between"], "subjectAltName=DNS:localhost"))
+        for name, authority, key, extension in signed:
+            place = f"http://127.0.0.1:{shop.getsockname()[1]}/{name}"
+            openssl("req", "-x509", "-CA", authority, "-CAkey", key, "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+                    "-nodes", "-days", "9", "-subj", f"/CN={name}", "-addext", extension, "-addext",
+                    f"authorityInfoAccess=caIssuers;URI:{place}", "-addext", f"crlDistributionPoints=URI:{place}.crl",
+                    "-keyout", pairs[name][1], "-out", pairs[name][0])
+        port, heard = self.serve(pairs["leaf"])
+        running = self.gateway({"mqtt": {"brokers": [f"mqtts://localhost:{port}"], "tls": {"ca": str(ours.file)}}}).start()
+        self.assertRegex(wait_for(lambda: running.status()["broker"]["lastFailure"], "the reason to be told"), "certificate")
+        with self.assertRaises(TimeoutError):
+            shop.accept()
+        self.assertEqual(set(heard) - {EOFError}, set())
+        self.assert_stops(running)
+        chain = self.folder / "chain.pem"
+        chain.write_text(pairs["leaf"][0].read_text() + pairs["between"][0].read_text())
+        port, heard = self.serve((chain, pairs["leaf"][1]))
+        folder = self.folder / "whole"
+        folder.mkdir()
+        running = self.gateway({"mqtt": {"brokers": [f"mqtts://localhost:{port}"], "tls": {"ca": str(ours.file)}}}, folder).start()
+        wait_for(lambda: heard and b"MQTT" in heard[0], "the broker with its whole chain to be spoken to")
+        self.assert_stops(running)
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -50,7 +50,7 @@ internal static class GatewayRules
         .With("maxConnectionsPerAddress", new IntegerRule(1, 100_000), o => o.MaxConnectionsPerAddress,
             (o, v) => o.MaxConnectionsPerAddress = v, "Devices connected at once from one address.")
         .With("maxUnauthenticated", new IntegerRule(2, 100_000), o => o.MaxUnauthenticated, (o, v) => o.MaxUnauthenticated = v,
-            "Connections at once that have not authenticated yet; one address may have half of them.")
+            "Connections at once that have not authenticated yet; one address may have half of them. When they are taken, the oldest makes room, but not in its first 250 ms.")
         .With("handshakeTimeout", Duration(TimeSpan.FromMilliseconds(100), TimeSpan.FromMinutes(5)), o => o.HandshakeTimeout,
             (o, v) => o.HandshakeTimeout = v, "From connecting to WELCOME.")
         .With("frameTimeout", Duration(TimeSpan.FromMilliseconds(100), TimeSpan.FromMinutes(5)), o => o.FrameTimeout,
@@ -89,7 +89,7 @@ internal static class GatewayRules
         .With("enrolment", new FlagRule(), o => o.Enrolment, (o, v) => o.Enrolment = v,
             "Devices that come without a key and that the key file does not know wait for \"iotgw device approve\".")
         .With("maxDevices", new IntegerRule(1, 1_000_000), o => o.MaxDevices, (o, v) => o.MaxDevices = v,
-            "Devices remembered.")
+            "Devices remembered; those that the key file does not know share what its own leave.")
         .With("maxChannels", new IntegerRule(1, 65_536), o => o.MaxChannels, (o, v) => o.MaxChannels = v,
             "Channels that a connection may describe.")
         .With("maxTableMemory", new SizeRule(64 << 10, 1L << 30), o => o.MaxTableMemory, (o, v) => o.MaxTableMemory = v,

@@ -30,21 +30,23 @@ internal sealed class Admission(ListenerOptions options, TimeProvider time)
 
     // With so few places in all there is nothing to share out.
     private const int UnsharedPlaces = 16;
+    private static readonly TimeSpan UndisturbedFor = TimeSpan.FromMilliseconds(250);
     private static readonly TimeSpan RefusedFor = TimeSpan.FromSeconds(60);
     private static readonly TimeSpan CountedFor = TimeSpan.FromMinutes(1);
 
     private readonly Lock gate = new();
     private readonly Dictionary<IPAddress, Places> byAddress = [];
+
+    // Connections without a session yet, the oldest first.
+    private readonly LinkedList<Place> waiting = new();
     private readonly Dictionary<IPAddress, Misbehaviour> misbehaved = [];
     private readonly Queue<IPAddress> misbehavedInOrder = new();
+    private int sessions;
     private ListenerOptions options = options;
     private IPNetwork[] allowed = [.. options.AllowFrom.Select(IPNetwork.Parse)];
 
     /// <summary>Connections, with a session or without.</summary>
     public int Connections { get; private set; }
-
-    /// <summary>Connections without a session yet.</summary>
-    public int Unauthenticated { get; private set; }
 
     /// <summary>Takes changed limits; connections that are there stay.</summary>
     public void Change(ListenerOptions changed)
@@ -57,66 +59,66 @@ internal sealed class Admission(ListenerOptions options, TimeProvider time)
     }
 
     /// <summary>
-    /// Asks for a place before anything is read; null if it is given. Places for sessions are counted later, in
-    /// <see cref="TryAuthenticated"/>, because a device may be about to replace its own connection.
+    /// Asks for a place before anything is read; null if there is none, and why. Places for sessions are counted later, in
+    /// <see cref="TryAuthenticated"/>, because a device may be about to replace its own connection. When the places are
+    /// taken, who has held one longest without showing who he is makes room.
     /// </summary>
-    public RefuseReason? TryEnter(IPAddress address)
+    public Place? TryEnter(IPAddress address, out RefuseReason refusal)
     {
+        Place entered;
+        Place? crowdedOut;
         lock (gate)
         {
-            if (allowed.Length > 0 && !Array.Exists(allowed, network => network.Contains(address)))
-                return RefuseReason.AddressNotAllowed;
-            if (IsRefusedNeedsLock(address))
-                return RefuseReason.RateLimited;
-            Places places = byAddress.GetValueOrDefault(address);
-            // Nobody may take all places of the handshake for himself.
-            int shareOfAddress = Math.Max(options.MaxUnauthenticated / 2, UnsharedPlaces);
-            if (Unauthenticated >= options.MaxUnauthenticated || places.Unauthenticated >= shareOfAddress)
-                return RefuseReason.TooManyConnections;
-            Unauthenticated++;
+            if (WhyNotNeedsLock(address, out crowdedOut) is { } reason)
+            {
+                refusal = reason;
+                return null;
+            }
+
+            refusal = default;
+            if (crowdedOut is not null)
+            {
+                GiveBackNeedsLock(crowdedOut);
+                crowdedOut.State = PlaceState.CrowdedOut;
+            }
+
+            entered = new Place(address, time.GetTimestamp());
+            waiting.AddLast(entered.Node);
             Connections++;
+            Places places = byAddress.GetValueOrDefault(address);
             byAddress[address] = places with { Unauthenticated = places.Unauthenticated + 1 };
-            return null;
         }
+
+        crowdedOut?.CrowdOut();
+        return entered;
     }
 
     /// <summary>The connection has proved who it is; false if there is no place for a session.</summary>
-    public bool TryAuthenticated(IPAddress address, bool replacesOwn)
+    public bool TryAuthenticated(Place place, bool replacesOwn)
     {
         lock (gate)
         {
-            Places places = byAddress[address];
-            bool isFull = Connections - Unauthenticated >= options.MaxConnections
-                || places.Sessions >= options.MaxConnectionsPerAddress;
+            if (place.State != PlaceState.Unauthenticated)
+                return false;
+            Places places = byAddress[place.Address];
+            bool isFull = sessions >= options.MaxConnections || places.Sessions >= options.MaxConnectionsPerAddress;
             if (isFull && !replacesOwn)
                 return false;
-            Unauthenticated--;
-            byAddress[address] = new Places(places.Unauthenticated - 1, places.Sessions + 1);
+            waiting.Remove(place.Node);
+            place.State = PlaceState.Session;
+            sessions++;
+            byAddress[place.Address] = new Places(places.Unauthenticated - 1, places.Sessions + 1);
             return true;
         }
     }
 
     /// <summary>Gives the place back.</summary>
-    public void Leave(IPAddress address, bool wasAuthenticated)
+    public void Leave(Place place)
     {
         lock (gate)
         {
             Connections--;
-            Places places = byAddress[address];
-            if (wasAuthenticated)
-            {
-                places = places with { Sessions = places.Sessions - 1 };
-            }
-            else
-            {
-                Unauthenticated--;
-                places = places with { Unauthenticated = places.Unauthenticated - 1 };
-            }
-
-            if (places == default)
-                byAddress.Remove(address);
-            else
-                byAddress[address] = places;
+            GiveBackNeedsLock(place);
         }
     }
 
@@ -140,6 +142,58 @@ internal sealed class Admission(ListenerOptions options, TimeProvider time)
             seen.RefusedSince = time.GetTimestamp();
             return true;
         }
+    }
+
+    private RefuseReason? WhyNotNeedsLock(IPAddress address, out Place? crowdedOut)
+    {
+        crowdedOut = null;
+        if (allowed.Length > 0 && !Array.Exists(allowed, network => network.Contains(address)))
+            return RefuseReason.AddressNotAllowed;
+        if (IsRefusedNeedsLock(address))
+            return RefuseReason.RateLimited;
+        // Nobody may take all places of the handshake for himself.
+        int shareOfAddress = Math.Max(options.MaxUnauthenticated / 2, UnsharedPlaces);
+        bool isShareTaken = byAddress.GetValueOrDefault(address).Unauthenticated >= shareOfAddress;
+        if (!isShareTaken && waiting.Count < options.MaxUnauthenticated)
+            return null;
+        crowdedOut = isShareTaken ? OldestOfNeedsLock(address) : waiting.First?.Value;
+        // Who has just come is let finish: else a rush of good devices would push one another out.
+        return crowdedOut is not null && time.GetElapsedTime(crowdedOut.Since) >= UndisturbedFor
+            ? null
+            : RefuseReason.TooManyConnections;
+    }
+
+    private Place? OldestOfNeedsLock(IPAddress address)
+    {
+        foreach (Place place in waiting)
+        {
+            if (place.Address.Equals(address))
+                return place;
+        }
+
+        return null;
+    }
+
+    private void GiveBackNeedsLock(Place place)
+    {
+        if (place.State == PlaceState.CrowdedOut)
+            return;
+        Places places = byAddress[place.Address];
+        if (place.State == PlaceState.Session)
+        {
+            sessions--;
+            places = places with { Sessions = places.Sessions - 1 };
+        }
+        else
+        {
+            waiting.Remove(place.Node);
+            places = places with { Unauthenticated = places.Unauthenticated - 1 };
+        }
+
+        if (places == default)
+            byAddress.Remove(place.Address);
+        else
+            byAddress[place.Address] = places;
     }
 
     private Misbehaviour MisbehaviourOfNeedsLock(IPAddress address)

@@ -1,4 +1,5 @@
 using IotTcpGateway.Buffer;
+using IotTcpGateway.Keys;
 using IotTcpGateway.Protocol;
 using IotTcpGateway.Time;
 
@@ -20,9 +21,17 @@ internal sealed class Device(string id, TimeProvider time)
 
     public long LastSeen { get; set; } = time.GetTimestamp();
 
+    /// <summary>Whether the key file knows it. Of the registry.</summary>
+    public bool IsKnown { get; set; }
+
     /// <summary>How its last session came; null if none did since the start.</summary>
     public SessionOrigin? Origin { get; set; }
 }
+
+/// <summary>What the key file knows.</summary>
+/// <param name="Find">What it says of a device; null if nothing.</param>
+/// <param name="Count">How many devices it lets in.</param>
+internal sealed record KnownDevices(Func<string, DeviceEntry?> Find, Func<int> Count);
 
 /// <summary>Whence a session came, and as what.</summary>
 internal sealed record SessionOrigin(AuthenticationMode Mode, string Address, string Firmware);
@@ -54,8 +63,15 @@ internal enum ClaimResult
     NoRoom,
 }
 
-/// <summary>All devices by id. Bounded by maxDevices. Safe for several threads.</summary>
-internal sealed class DeviceRegistry(DevicesOptions options, RecordBuffer buffer, TimeProvider time)
+/// <summary>
+/// All devices by id. Bounded by maxDevices, of which those in the key file have theirs for certain: the others share
+/// what is left. Safe for several threads.
+/// </summary>
+/// <param name="options">Limits.</param>
+/// <param name="known">Whom the key file knows.</param>
+/// <param name="buffer">Has the custody.</param>
+/// <param name="time">For how long a device was not seen.</param>
+internal sealed class DeviceRegistry(DevicesOptions options, KnownDevices known, RecordBuffer buffer, TimeProvider time)
 {
     /// <summary>Boots of a device that are remembered.</summary>
     public const int BootsMax = 4;
@@ -65,6 +81,9 @@ internal sealed class DeviceRegistry(DevicesOptions options, RecordBuffer buffer
     private readonly Lock gate = new();
     private readonly Dictionary<string, Device> devices = [];
     private long turns;
+
+    // Of the devices, those that the key file does not know.
+    private int guests;
 
     public int Count
     {
@@ -124,7 +143,7 @@ internal sealed class DeviceRegistry(DevicesOptions options, RecordBuffer buffer
             }
 
             if (device is null)
-                devices.Add(claimant.DeviceId, device = new Device(claimant.DeviceId, time));
+                device = AddNeedsLock(claimant.DeviceId);
             device.Session = claimant;
             device.Origin = claimant.Origin;
             device.LastSeen = time.GetTimestamp();
@@ -166,9 +185,9 @@ internal sealed class DeviceRegistry(DevicesOptions options, RecordBuffer buffer
         {
             if (!devices.TryGetValue(entry.DeviceId, out Device? device))
             {
-                if (devices.Count >= options.MaxDevices)
+                if (!HasRoomNeedsLock(entry.DeviceId))
                     return;
-                devices.Add(entry.DeviceId, device = new Device(entry.DeviceId, time));
+                device = AddNeedsLock(entry.DeviceId);
             }
 
             if (device.Streams.Count == BootsMax)
@@ -209,6 +228,7 @@ internal sealed class DeviceRegistry(DevicesOptions options, RecordBuffer buffer
             foreach (Device device in unseen)
             {
                 devices.Remove(device.Id);
+                guests -= device.IsKnown ? 0 : 1;
                 foreach (DeviceStream stream in device.Streams)
                     buffer.Forget(stream);
             }
@@ -220,10 +240,38 @@ internal sealed class DeviceRegistry(DevicesOptions options, RecordBuffer buffer
             device.Session is null && time.GetElapsedTime(device.LastSeen) > UnknownForgottenAfter;
     }
 
+    /// <summary>The key file says something else of these devices.</summary>
+    public void KnownChanged(IEnumerable<string> deviceIds)
+    {
+        lock (gate)
+        {
+            foreach (string deviceId in deviceIds)
+            {
+                if (!devices.TryGetValue(deviceId, out Device? device))
+                    continue;
+                bool isKnown = known.Find(deviceId) is not null;
+                guests += (device.IsKnown ? 1 : 0) - (isKnown ? 1 : 0);
+                device.IsKnown = isKnown;
+            }
+        }
+    }
+
+    private Device AddNeedsLock(string deviceId)
+    {
+        var device = new Device(deviceId, time) { IsKnown = known.Find(deviceId) is not null };
+        guests += device.IsKnown ? 0 : 1;
+        devices.Add(deviceId, device);
+        return device;
+    }
+
+    private bool HasRoomNeedsLock(string deviceId) => known.Find(deviceId) is not null
+        ? devices.Count - guests < options.MaxDevices
+        : guests < options.MaxDevices - known.Count();
+
     private ClaimResult JudgeNeedsLock(Device? device, Session claimant, uint bootId, uint highestUsed)
     {
         if (device is null)
-            return devices.Count < options.MaxDevices ? ClaimResult.Granted : ClaimResult.NoRoom;
+            return HasRoomNeedsLock(claimant.DeviceId) ? ClaimResult.Granted : ClaimResult.NoRoom;
         if (device.Session is { IsAuthenticated: true } && !claimant.IsAuthenticated)
             return ClaimResult.NotAllowed;
         uint highestTaken = device.Streams.Find(s => s.BootId == bootId)?.HighestTaken ?? 0;

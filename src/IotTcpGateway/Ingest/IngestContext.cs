@@ -3,6 +3,7 @@ using System.Security.Cryptography;
 using IotTcpGateway.Buffer;
 using IotTcpGateway.Commands;
 using IotTcpGateway.Keys;
+using IotTcpGateway.Protocol;
 using IotTcpGateway.Time;
 
 using Microsoft.Extensions.Logging;
@@ -12,6 +13,9 @@ namespace IotTcpGateway.Ingest;
 /// <summary>What all sessions of a gateway share.</summary>
 internal sealed class IngestContext
 {
+    private const int DummyKeys = 1024;
+
+    private readonly byte[] dummyKeys = RandomNumberGenerator.GetBytes(DummyKeys * ProtocolConstants.KeyBytes);
     private int sessions;
     private uint commandNumber = BitConverter.ToUInt32(RandomNumberGenerator.GetBytes(sizeof(uint)));
 
@@ -44,8 +48,13 @@ internal sealed class IngestContext
     /// <summary>Devices that nobody knows, if those have to be approved; null if they come in as they are.</summary>
     public PendingDevices? Pending { get; init; }
 
-    /// <summary>Compared with when a device has no key, so that it takes the same time.</summary>
-    public byte[] DummyKey { get; } = RandomNumberGenerator.GetBytes(32);
+    /// <summary>
+    /// Compared with when a device has no key, so that it takes the same time: one of many, for one alone would always be
+    /// in the processor's cache, and a device's own is not.
+    /// </summary>
+    public ReadOnlySpan<byte> DummyKeyOf(string deviceId) => dummyKeys.AsSpan(
+        (int)((uint)deviceId.GetHashCode(StringComparison.Ordinal) % DummyKeys) * ProtocolConstants.KeyBytes,
+        ProtocolConstants.KeyBytes);
 
     /// <summary>Completes when, at shutdown, nothing more will become safe.</summary>
     public TaskCompletionSource LastAcks { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);

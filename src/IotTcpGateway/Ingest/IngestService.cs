@@ -3,7 +3,6 @@ using System.Net;
 
 using IotTcpGateway.Buffer;
 using IotTcpGateway.Commands;
-using IotTcpGateway.Keys;
 using IotTcpGateway.Time;
 
 using Microsoft.Extensions.Logging;
@@ -32,14 +31,14 @@ internal sealed partial class IngestService : IDisposable
         GatewayClock clock,
         TimeProvider time,
         Meter meter,
-        Func<string, DeviceEntry?> findDevice,
+        KnownDevices known,
         ILogger logger)
     {
         Metrics = new IngestMetrics(meter, () => Connections, () => PendingDevices().Count, CertificateExpiries);
         context = new IngestContext
         {
             Buffer = buffer,
-            Devices = new DeviceRegistry(devices, buffer, time),
+            Devices = new DeviceRegistry(devices, known, buffer, time),
             DevicesOptions = devices,
             Board = board,
             Commands = commands,
@@ -48,7 +47,7 @@ internal sealed partial class IngestService : IDisposable
             Metrics = Metrics,
             Pump = new AckPump(),
             Logger = logger,
-            FindDevice = findDevice,
+            FindDevice = known.Find,
             Attempts = new AttemptLimit(time),
             Pending = devices.Enrolment ? new PendingDevices(time) : null,
         };
@@ -124,6 +123,7 @@ internal sealed partial class IngestService : IDisposable
     {
         foreach (string deviceId in deviceIds)
             context.Pending?.Remove(deviceId);
+        context.Devices.KnownChanged(deviceIds);
         // A session that opens at this moment looks at the file after it is seen to be open.
         Interlocked.MemoryBarrier();
         bool isKnown = context.FindDevice("") is null;

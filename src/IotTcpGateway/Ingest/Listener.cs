@@ -186,27 +186,29 @@ internal sealed partial class Listener : IDisposable
             return;
         }
 
-        RefuseReason? refusal = Admission.TryEnter(connection.Address);
-        if (refusal is not null && Tls is not null)
+        Place? place = Admission.TryEnter(connection.Address, out RefuseReason reason);
+        SessionEnding refused = SessionEnding.At(reason);
+        if (place is null && Tls is not null)
         {
             // No word can be said before TLS, and no TLS is done for whom is not let in.
-            context.Metrics.ConnectionRefused(SessionEnding.At(refusal.Value).Label);
+            context.Metrics.ConnectionRefused(refused.Label);
             connection.Dispose();
             return;
         }
 
-        var session = new Session(connection, this, context);
-        if (TryAdd(session, isRefused: refusal is not null))
+        var session = new Session(connection, this, context, place);
+        place?.Holder = session;
+        if (TryAdd(session, isRefused: place is null))
         {
-            _ = RunAsync(session, refusal);
+            _ = RunAsync(session, place, refused);
             return;
         }
 
         session.Dispose();
-        if (refusal is null)
-            Admission.Leave(connection.Address, wasAuthenticated: false);
+        if (place is not null)
+            Admission.Leave(place);
         else
-            context.Metrics.ConnectionRefused(SessionEnding.At(refusal.Value).Label);
+            context.Metrics.ConnectionRefused(refused.Label);
     }
 
     // Newer files for TLS are in force.
@@ -230,14 +232,13 @@ internal sealed partial class Listener : IDisposable
     }
 
     // The owner of a session: whatever ends it, its place is given back. EmptiedAsync sees its end.
-    private async Task RunAsync(Session session, RefuseReason? refusal)
+    private async Task RunAsync(Session session, Place? place, SessionEnding refused)
     {
         // What a device has sent already is not worked off on the accepting thread.
         await Task.CompletedTask.ConfigureAwait(ConfigureAwaitOptions.ForceYielding);
         try
         {
-            await (refusal is null ? session.RunAsync() : session.RefuseAsync(SessionEnding.At(refusal.Value)))
-                .ConfigureAwait(false);
+            await (place is not null ? session.RunAsync() : session.RefuseAsync(refused)).ConfigureAwait(false);
         }
         catch (Exception e)
         {
@@ -246,9 +247,9 @@ internal sealed partial class Listener : IDisposable
         }
         finally
         {
-            if (refusal is null)
-                Admission.Leave(session.Address, session.HasPlace);
-            Remove(session, isRefused: refusal is not null);
+            if (place is not null)
+                Admission.Leave(place);
+            Remove(session, isRefused: place is null);
         }
     }
 

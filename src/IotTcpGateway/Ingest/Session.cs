@@ -23,6 +23,9 @@ internal sealed partial class Session : IDisposable
     private readonly IngestContext context;
     private readonly SessionOutbox outbox;
 
+    // Null if it was not let in.
+    private readonly Place? place;
+
     // As they were when the connection came: WELCOME tells some of them, and what was told holds.
     private readonly ListenerOptions limits;
 
@@ -54,8 +57,9 @@ internal sealed partial class Session : IDisposable
     private long frameDue;
     private long deadline;
 
-    public Session(Connection connection, Listener listener, IngestContext context)
+    public Session(Connection connection, Listener listener, IngestContext context, Place? place)
     {
+        this.place = place;
         this.connection = connection;
         this.listener = listener;
         this.context = context;
@@ -101,9 +105,6 @@ internal sealed partial class Session : IDisposable
     public bool IsAuthenticated { get; private set; }
 
     public bool IsOpen => state == State.Open;
-
-    /// <summary>Whether it has a place among the listener's sessions, not only among its handshakes.</summary>
-    public bool HasPlace { get; private set; }
 
     public string DeviceId => deviceId;
 

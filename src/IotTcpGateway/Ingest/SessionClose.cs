@@ -42,7 +42,7 @@ internal sealed partial class Session
             if (listener.Admission.Count(Address, ended.Misdeed) && listener.Log.Passes())
                 LogAddressRefused(context.Logger, Address, ended.Label);
             SendLastFrame(ended, wasOpen);
-            if (ended != SessionEnding.SlowSend && ended != SessionEnding.Aborted && CanLinger)
+            if (CanLinger && ended != SessionEnding.SlowSend && ended != SessionEnding.Aborted && ended != SessionEnding.CrowdedOut)
                 await LingerAsync().ConfigureAwait(false);
         }
         finally

@@ -47,6 +47,8 @@ internal sealed record SessionEnding(
         new("boot-id-reused", null, RefuseReason.BootIdReused, "boot id already used: take a new one");
     public static readonly SessionEnding TooMany =
         new("too-many", null, RefuseReason.TooManyConnections, "too many connections or devices", 5);
+    public static readonly SessionEnding CrowdedOut =
+        new("crowded-out", null, RefuseReason.TooManyConnections, "too many connections", 1);
     public static readonly SessionEnding NoTableMemory = new("no-table-memory", ByeReason.ServerError);
     public static readonly SessionEnding Defect =
         new("server-error", ByeReason.ServerError, RefuseReason.NoMemory, "server error", 30);

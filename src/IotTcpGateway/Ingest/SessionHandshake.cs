@@ -83,8 +83,9 @@ internal sealed partial class Session
 
         // An unknown device is compared with keys that nobody has: same work, same time, same answer.
         DeviceEntry? known = context.FindDevice(deviceId);
-        bool isNew = IsProofOf(known?.Key ?? context.DummyKey, body);
-        bool isFormer = IsProofOf(known?.Former?.Key ?? context.DummyKey, body);
+        ReadOnlySpan<byte> dummy = context.DummyKeyOf(deviceId);
+        bool isNew = IsProofOf(known?.Key is { } newer ? newer : dummy, body);
+        bool isFormer = IsProofOf(known?.Former?.Key is { } former ? former : dummy, body);
         key = isNew ? known?.Key : isFormer ? known?.Former?.Key : null;
         if (key is null)
             return End(Unauthenticated(known?.Key is null ? "it has no key" : "its key is another"));
@@ -94,7 +95,7 @@ internal sealed partial class Session
         return Continue(State.AwaitsPlace);
     }
 
-    private bool IsProofOf(byte[] candidate, ReadOnlySpan<byte> proof)
+    private bool IsProofOf(ReadOnlySpan<byte> candidate, ReadOnlySpan<byte> proof)
     {
         Span<byte> right = stackalloc byte[ProtocolConstants.ProofBytes];
         Proofs.Device(candidate, helloBody, gatewayNonce, right);
@@ -129,14 +130,13 @@ internal sealed partial class Session
         ClaimResult result = context.Devices.Look(this, bootId, highestUsed, out Session? current);
         if (result != ClaimResult.Granted)
             return RefusalOf(result);
-        if (!listener.Admission.TryAuthenticated(Address, replacesOwn: current?.IsOn(listener) ?? false))
+        if (!listener.Admission.TryAuthenticated(place!, replacesOwn: current?.IsOn(listener) ?? false))
         {
             if (listener.Log.Passes())
                 LogNoPlace(context.Logger, listener.Options.Name, Address, deviceId);
             return SessionEnding.TooMany;
         }
 
-        HasPlace = true;
         TakePermissions(context.FindDevice(deviceId));
         result = context.Devices.Claim(this, bootId, highestUsed, out device, out Session? older, out turn);
         if (result != ClaimResult.Granted)

@@ -17,6 +17,7 @@ internal sealed partial class KeyRing(string path, TimeProvider time, ILogger lo
     private (DateTime Written, long Bytes) seen;
     private DateTimeOffset formerKeyEnds = DateTimeOffset.MaxValue;
     private bool wasThere;
+    private int count;
     private string lastProblem = "";
     private ITimer? timer;
 
@@ -24,7 +25,7 @@ internal sealed partial class KeyRing(string path, TimeProvider time, ILogger lo
     public event Action<IReadOnlySet<string>>? Changed;
 
     /// <summary>Devices that are not revoked; 0 while the file is damaged.</summary>
-    public int Count => Volatile.Read(ref devices)?.Values.Count(d => d.Revoked is null) ?? 0;
+    public int Count => Volatile.Read(ref count);
 
     /// <summary>Whether the file is in order.</summary>
     public bool IsReadable => Volatile.Read(ref devices) is not null;
@@ -62,6 +63,7 @@ internal sealed partial class KeyRing(string path, TimeProvider time, ILogger lo
             isOther = before is null != (after is null);
             changed = [.. ids.Where(id => !AreSame(before?.GetValueOrDefault(id), after?.GetValueOrDefault(id)))];
             Volatile.Write(ref devices, after);
+            Volatile.Write(ref count, after?.Values.Count(d => d.Revoked is null) ?? 0);
         }
 
         // From or to a file that cannot be read it is everybody.

@@ -44,7 +44,8 @@ internal sealed class SessionWorld : ILogger, IDisposable
         Buffer.GivenUp = (device, boot, sequence, _) => StreamOf(device, boot).GivenUp(sequence);
         Service = new IngestService(
             new DevicesOptions { MaxDevices = 3, MaxChannels = 4, MaxTableMemory = 4096 },
-            Buffer, Board, Commands, new GatewayClock(Time, () => (choices & 1) != 0), Time, meter, Find, this);
+            Buffer, Board, Commands, new GatewayClock(Time, () => (choices & 1) != 0), Time, meter,
+            new KnownDevices(Find, () => keys.Count), this);
         Service.Start([ListenerOf(choices)]);
         Endpoint = Service.Endpoints[0].Endpoint;
     }

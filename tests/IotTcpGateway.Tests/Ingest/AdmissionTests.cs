@@ -64,8 +64,42 @@ public class AdmissionTests
         var admission = new Admission(new ListenerOptions { BadFramesPerMinute = 0 }, time);
         for (int i = 0; i < 10_000; i++)
             Assert.True(admission.Count(new IPAddress(i + 1), Misdeed.BadBytes));
-        Assert.Null(admission.TryEnter(new IPAddress(1)));
-        Assert.Equal(RefuseReason.RateLimited, admission.TryEnter(new IPAddress(10_000)));
+        Assert.NotNull(admission.TryEnter(new IPAddress(1), out _));
+        Assert.Null(admission.TryEnter(new IPAddress(10_000), out RefuseReason reason));
+        Assert.Equal(RefuseReason.RateLimited, reason);
+    }
+
+    [Fact]
+    public void TryEnter_PlacesHeldHalfOpen_TheOldestMakesRoomOnceItHadItsTime()
+    {
+        var admission = new Admission(new ListenerOptions { MaxUnauthenticated = 64 }, time);
+        Place[] held = [.. Enumerable.Range(1, 64).Select(i => admission.TryEnter(new IPAddress(i), out _)!)];
+        Assert.Null(admission.TryEnter(One, out RefuseReason reason));
+        Assert.Equal(RefuseReason.TooManyConnections, reason);
+        time.Advance(TimeSpan.FromMilliseconds(250));
+        Assert.True(admission.TryAuthenticated(held[0], replacesOwn: false));
+        Place newer = admission.TryEnter(One, out _)!;
+        Assert.NotNull(admission.TryEnter(One, out _));
+        // One place was free, and one was made.
+        Assert.Equal(PlaceState.CrowdedOut, held[1].State);
+        Assert.All(held[2..], place => Assert.Equal(PlaceState.Unauthenticated, place.State));
+        Assert.False(admission.TryAuthenticated(held[1], replacesOwn: true));
+        Assert.True(admission.TryAuthenticated(newer, replacesOwn: false));
+        Assert.Equal(66, admission.Connections);
+        foreach (Place place in held)
+            admission.Leave(place);
+        Assert.Equal(2, admission.Connections);
+    }
+
+    [Fact]
+    public void TryEnter_AddressThatHoldsItsShare_CrowdsOutItself()
+    {
+        var admission = new Admission(new ListenerOptions { MaxUnauthenticated = 64 }, time);
+        Place other = admission.TryEnter(IPAddress.Loopback, out _)!;
+        Place[] own = [.. Enumerable.Range(0, 32).Select(_ => admission.TryEnter(One, out RefuseReason _)!)];
+        time.Advance(TimeSpan.FromSeconds(1));
+        Assert.NotNull(admission.TryEnter(One, out _));
+        Assert.Equal((PlaceState.Unauthenticated, PlaceState.CrowdedOut), (other.State, own[0].State));
     }
 
     [Theory]
@@ -110,9 +144,9 @@ public class AdmissionTests
 
     private static RefuseReason? Enter(Admission admission)
     {
-        RefuseReason? refused = admission.TryEnter(One);
-        if (refused is null)
-            admission.Leave(One, wasAuthenticated: false);
-        return refused;
+        if (admission.TryEnter(One, out RefuseReason refused) is not { } place)
+            return refused;
+        admission.Leave(place);
+        return null;
     }
 }

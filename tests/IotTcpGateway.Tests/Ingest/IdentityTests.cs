@@ -218,5 +218,43 @@ public class IdentityTests
         Assert.Contains(rig.Log, l => l.Id.Id == 1207);
     }
 
+    [Fact]
+    public async Task MaxDevices_GuestsShareWhatTheKeyFileLeaves()
+    {
+        await using var rig = new IngestRig(devices: d => d.MaxDevices = 3);
+        byte[] key = rig.MakeKey("keyed");
+        using RawDevice one = await rig.OpenAsync("guest-1");
+        using RawDevice two = await rig.OpenAsync("guest-2");
+        using (RawDevice three = await rig.ConnectAsync())
+        {
+            await three.SendHelloAsync("guest-3");
+            await three.ExpectRefuseAsync(RefuseReason.TooManyConnections);
+        }
+
+        using RawDevice keyed = await RawDevice.OpenHmacAsync(rig.Endpoint, "keyed", key);
+        // Whom the file no longer knows is a guest too.
+        rig.Known.Clear();
+        rig.Ingest.KnownChanged(Of("keyed"));
+        byte[] other = rig.MakeKey("other");
+        using RawDevice last = await RawDevice.OpenHmacAsync(rig.Endpoint, "other", other);
+        Assert.Empty(await last.PingAsync());
+    }
+
+    [Fact]
+    public async Task CrowdedOut_IsToldAndCounted()
+    {
+        await using var rig = new IngestRig(o => o.MaxUnauthenticated = 2);
+        using RawDevice silent = await rig.ConnectAsync();
+        using RawDevice silentToo = await rig.ConnectAsync();
+        await IngestRig.UntilAsync(() => rig.Ingest.Connections == 2);
+        rig.Time.Advance(TimeSpan.FromMilliseconds(249));
+        using (RawDevice early = await rig.ConnectAsync())
+            await early.ExpectRefuseAsync(RefuseReason.TooManyConnections);
+        rig.Time.Advance(TimeSpan.FromMilliseconds(1));
+        using RawDevice good = await rig.OpenAsync("d1");
+        await silent.ExpectRefuseAsync(RefuseReason.TooManyConnections);
+        await IngestRig.UntilAsync(() => rig.Count("iotgw_connections_closed_total{reason=crowded-out}") == 1);
+    }
+
     private static HashSet<string> Of(string deviceId) => [deviceId];
 }

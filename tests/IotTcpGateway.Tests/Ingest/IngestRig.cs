@@ -48,7 +48,8 @@ internal sealed class IngestRig : IAsyncDisposable, ILogger
         devices?.Invoke(devicesOptions);
         Clock = new GatewayClock(Time, () => IsSynchronised);
         Ingest = new IngestService(
-            devicesOptions, Buffer, Board, Commands, Clock, Time, meter, Find, this);
+            devicesOptions, Buffer, Board, Commands, Clock, Time, meter,
+            new KnownDevices(Find, () => Known.Count), this);
         meters.InstrumentPublished = (instrument, all) =>
         {
             if (instrument.Meter == meter)
