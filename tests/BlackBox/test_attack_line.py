@@ -46,7 +46,7 @@ class Tampering(Attack):
     def victim(self, tamper, source=ATTACKER, boot=1, used=0):
         """A device that knows its key and enters through a man in the middle."""
         middle = Middle(self, self.address, tamper, source)
-        device = Link(middle.own_address)
+        device = Link(middle.own_address, limit=10)
         self.addCleanup(device.socket.close)
         device.middle = middle
         device.enter("victim", self.keys["victim"], True, boot, used)

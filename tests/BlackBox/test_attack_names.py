@@ -219,7 +219,8 @@ class Broker(BlackBox):
 
     def assert_own_topics(self):
         for topic, payload in list(self.broker.messages):
-            self.assertRegex(topic, r"\Atelemetry/box/(status|pump-7(/(meta|status|gaps|result/[^+#\0]+))?)\Z", payload)
+            self.assertRegex(topic, r"\Atelemetry/box/(status|(pump-7|good-1)(/(meta|status|gaps|result/[^+#\0]+))?)\Z",
+                             payload)
 
     def assert_unharmed(self):
         self.assert_works()
