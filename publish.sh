@@ -51,7 +51,7 @@ sort_log_methods() { # FROM TO: the blocks of a generated file in the order of t
 }
 
 rm -rf "$out" "$obj"
-dotnet build src/IotTcpGateway "${options[@]}" -p:EmitCompilerGeneratedFiles=true -clp:NoSummary
+dotnet build src/IotTcpGateway "${options[@]}" -p:EmitCompilerGeneratedFiles=true -v quiet
 sort_log_methods "$(find "$obj" -name LoggerMessage.g.cs)" "$obj/LogMethods.g.cs"
 dotnet publish src/IotTcpGateway "${options[@]}" -o "$out" -p:LinkerFlavor=lld "${cross[@]}"
 
