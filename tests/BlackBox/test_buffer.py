@@ -177,6 +177,7 @@ class Drop(Buffer):
     def test_files_stay_those_of_the_directorys_owner(self):
         if os.geteuid() != 0:
             self.skipTest("only root can write for another user")
+        self.folder.chmod(0o755)
         for path in [self.directory, *self.directory.rglob("*")]:
             os.chown(path, 12345, 12346)
         self.fine("drop", "--all", "--yes")

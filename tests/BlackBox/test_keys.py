@@ -45,11 +45,28 @@ class KeyFile(BlackBox):
 
     @unittest.skipUnless(os.geteuid() == 0, "only root can add for another user")
     def test_root_adds_for_the_user_whose_folder_it_is(self):
+        self.folder.chmod(0o755)
         self.file.parent.mkdir()
         os.chown(self.file.parent, 12345, 23456)
         self.assertEqual(self.device("add", "pump-7").returncode, 0)
         for beside in self.file.parent.iterdir():
             self.assertEqual((beside.stat().st_uid, beside.stat().st_gid), (12345, 23456), beside)
+
+    @unittest.skipUnless(os.geteuid() == 0, "only root can be led astray")
+    def test_root_is_not_led_by_links_of_the_user_whose_folder_it_is(self):
+        self.folder.chmod(0o755)
+        self.file.parent.mkdir()
+        os.chown(self.file.parent, 12345, 23456)
+        secret = self.write("roots-own", "kept")
+        secret.chmod(0o600)
+        for name in ("devices.json.lock", "devices.json.new", "devices.json"):
+            with self.subTest(name):
+                link = self.file.parent / name
+                link.unlink(missing_ok=True)
+                link.symlink_to(secret)
+                self.device("add", "pump-7")
+                self.assertEqual((secret.read_text(), secret.stat().st_uid, secret.stat().st_mode & 0o777), ("kept", 0, 0o600))
+                link.unlink(missing_ok=True)
 
     def test_change_makes_an_open_file_the_owners_alone_again(self):
         self.device("add", "pump-7")

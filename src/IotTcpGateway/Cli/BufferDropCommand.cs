@@ -47,6 +47,8 @@ internal static class BufferDropCommand
 
     private static int Drop(ParseResult parsed, LookedAtBuffer buffer)
     {
+        // What root would write must not keep out the service's user, nor lead root where he likes.
+        OwnerOfFolder.Become(buffer.Directory.Path);
         using SafeFileHandle? held = FileLock.TryTake(buffer.Directory.LockPath);
         if (held is null)
         {

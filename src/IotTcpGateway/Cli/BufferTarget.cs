@@ -29,7 +29,7 @@ internal sealed class BufferTarget
     public async Task<int> UseAsync(ParseResult parsed, Func<LookedAtBuffer, Task<int>> act)
     {
         ConfigurationResult result = options.Read(parsed);
-        if (result.FaultBesidesCredentials is { } fault)
+        if (result.FaultBesidesFiles is { } fault)
             return CommandLine.Fail(ExitCode.Bad, $"the configuration is bad: {fault}");
         var found = new BufferDirectory(Path.GetFullPath(parsed.GetValue(directory) ?? result.Configuration.Buffer.Directory));
         if (!found.Exists)

@@ -3,6 +3,7 @@ using System.Text;
 
 using IotTcpGateway.Configuration;
 using IotTcpGateway.Escaping;
+using IotTcpGateway.Files;
 using IotTcpGateway.Keys;
 using IotTcpGateway.Protocol;
 
@@ -44,13 +45,14 @@ internal static class DeviceCommand
         }
 
         ConfigurationResult result = options.Read(parsed);
-        if (result.FaultBesidesCredentials is { } fault)
+        if (result.FaultBesidesFiles is { } fault)
             return CommandLine.Fail(ExitCode.Bad, $"the configuration is bad: {fault}");
         try
         {
+            OwnerOfFolder.Become(Path.GetDirectoryName(result.Configuration.Devices.File)!);
             return await act(new KeyFile(result.Configuration.Devices.File), result.Configuration).ConfigureAwait(false);
         }
-        catch (KeyFileException e)
+        catch (Exception e) when (e is KeyFileException or IOException)
         {
             return CommandLine.Fail(ExitCode.Bad, e.Message);
         }

@@ -1,5 +1,4 @@
 using IotTcpGateway.Buffer;
-using IotTcpGateway.Files;
 using IotTcpGateway.Journal;
 using IotTcpGateway.Time;
 
@@ -44,7 +43,6 @@ internal sealed class OperatorDrop : IDisposable
             error = opened.Trim();
         }
 
-        GiveToOwner(journal.Path);
         ThrowIf(error, journal.Path, "what was dropped may be published all the same");
         return dropped;
 
@@ -72,15 +70,6 @@ internal sealed class OperatorDrop : IDisposable
     {
         _ = ledger.Tidy(); // what it would free, the gateway frees
         ledger.Dispose();
-        AtomicFile.TakeOwnerOf(Path.GetDirectoryName(ledgerPath)!, ledgerPath);
-        GiveToOwner(ledgerPath);
-    }
-
-    // What root has written must not keep out the service's user.
-    private static void GiveToOwner(string directory)
-    {
-        foreach (string file in Directory.EnumerateFiles(directory))
-            AtomicFile.TakeOwnerOf(directory, file);
     }
 
     private static void ThrowIf(DiskError error, string path, string consequence)

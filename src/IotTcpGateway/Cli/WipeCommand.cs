@@ -3,9 +3,9 @@ using System.Net.Sockets;
 
 using IotTcpGateway.Buffer;
 using IotTcpGateway.Configuration;
-using IotTcpGateway.Health;
 using IotTcpGateway.Escaping;
 using IotTcpGateway.Files;
+using IotTcpGateway.Health;
 using IotTcpGateway.Journal;
 
 using Microsoft.Win32.SafeHandles;
@@ -18,12 +18,6 @@ internal static class WipeCommand
     private static readonly Option<bool> Yes = new("--yes") { Description = "Do not ask." };
 
     private static readonly Option<bool> DryRun = new("--dry-run") { Description = "Only list what would be removed." };
-
-    // A file that is gone already keeps no gateway from being wiped.
-    private static readonly HashSet<string> FilesThatMayBeMissing =
-    [
-        "mqtt.passwordFile", "mqtt.tls.ca", "mqtt.tls.certificate", "mqtt.tls.key", "http.tls.certificate", "http.tls.key",
-    ];
 
     public static Command Create()
     {
@@ -49,8 +43,9 @@ internal static class WipeCommand
                 ExitCode.WrongUsage, "nobody can be asked here: --yes is wanted; see \"iotgw wipe --help\"");
         }
 
-        // What is named by a configuration that is not understood may be anything.
-        if (result.Faults.FirstOrDefault(f => !FilesThatMayBeMissing.Contains(f.Path)) is { } fault)
+        // What is named by a configuration that is not understood may be anything. A file that is gone already keeps no gateway
+        // from being wiped.
+        if (result.FaultBesidesFiles is { } fault)
             return CommandLine.Fail(ExitCode.Bad, $"the configuration is bad: {fault}");
         if (await AnswersAsync(socket, stopping).ConfigureAwait(false))
             return Refuse($"a gateway runs (it answers at {socket})");
@@ -67,6 +62,7 @@ internal static class WipeCommand
     private static int Wipe(ParseResult parsed, GatewayConfiguration configuration)
     {
         var buffer = new BufferDirectory(configuration.Buffer.Directory);
+        OwnerOfFolder.Become(buffer.Exists ? buffer.Path : Path.GetDirectoryName(configuration.Devices.File)!);
         // Only who wipes makes a lock where none is; who looks changes nothing.
         bool isDry = parsed.GetValue(DryRun);
         using SafeFileHandle? held = buffer.Exists && !isDry ? FileLock.TryTake(buffer.LockPath) : null;
@@ -106,7 +102,7 @@ internal static class WipeCommand
     private static bool IsSure(string gateway, string what)
     {
         Console.Write($"Remove {what}, for good? Frames not delivered are lost. Type the gateway's id, {gateway}: ");
-        return Console.ReadLine()?.Trim() == gateway;
+        return gateway.Length > 0 && Console.ReadLine()?.Trim() == gateway;
     }
 
     private static int Remove(WipePlan plan, string what)

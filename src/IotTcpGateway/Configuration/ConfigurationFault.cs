@@ -6,8 +6,11 @@ namespace IotTcpGateway.Configuration;
 /// <param name="Remedy">What would be right.</param>
 internal sealed record ConfigurationFault(string Path, string Problem, string Remedy)
 {
-    /// <summary>Whether a credential is missing: only the service has them, and not every verb needs them.</summary>
-    public bool IsOfCredential { get; init; }
+    /// <summary>
+    /// Whether only a file or credential is missing or not right: what the configuration means is understood, and verbs that
+    /// do not need the file can do their work.
+    /// </summary>
+    public bool IsOfFile { get; init; }
 
     /// <summary>One line, whatever stands in the file.</summary>
     public override string ToString() =>

@@ -7,8 +7,8 @@ namespace IotTcpGateway.Configuration;
 internal sealed record ConfigurationResult(
     GatewayConfiguration Configuration, IReadOnlyList<ConfigurationFault> Faults, IReadOnlyList<string> Files)
 {
-    /// <summary>The first fault that matters to a verb that needs no credential; null if there is none.</summary>
-    public ConfigurationFault? FaultBesidesCredentials => Faults.FirstOrDefault(fault => !fault.IsOfCredential);
+    /// <summary>The first fault that matters to a verb that needs none of the files named; null if there is none.</summary>
+    public ConfigurationFault? FaultBesidesFiles => Faults.FirstOrDefault(fault => !fault.IsOfFile);
 }
 
 /// <summary>Merges the files, the environment and the command line into one configuration, in this order.</summary>
@@ -47,10 +47,11 @@ internal static class ConfigurationReader
         }
 
         GatewayRules.Root.TryRead(merged, "", faults, out GatewayConfiguration configuration);
-        if (faults.Count == 0)
+        GatewayDefaults.Fill(configuration);
+        if (faults.TrueForAll(fault => fault.IsOfFile))
         {
-            GatewayDefaults.Fill(configuration);
-            faults.AddRange(CrossRules.Check(configuration, MachineMemoryBytes));
+            HashSet<string> told = [.. faults.Select(fault => fault.Path)];
+            faults.AddRange(CrossRules.Check(configuration, MachineMemoryBytes).Where(fault => !told.Contains(fault.Path)));
             if (!Protocol.Names.IsDeviceId(System.Text.Encoding.UTF8.GetBytes(configuration.Gateway.Id)))
                 faults.Add(new ConfigurationFault("gateway.id", $"the host name \"{configuration.Gateway.Id}\" cannot be part of a topic", "set gateway.id"));
         }

@@ -138,7 +138,7 @@ internal static class CrossRules
         foreach ((string path, string? file) in named)
         {
             if (file is not null && WhyUnreadable(file) is { } why)
-                yield return new ConfigurationFault(path, $"{file} cannot be read ({why})", "name a file that this user may read");
+                yield return new ConfigurationFault(path, $"{file} cannot be read ({why})", "name a file that this user may read") { IsOfFile = true };
         }
     }
 

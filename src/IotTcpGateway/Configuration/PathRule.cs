@@ -32,8 +32,10 @@ internal sealed class PathRule(string what, bool isWritten = false) : Rule<strin
             return Fail(node, path, faults);
         if (Credential.Find(path, value, out value) is not { } fault)
             return true;
+        // The rest of its section is right all the same.
         faults.Add(fault);
-        return false;
+        value = node.GetValue<string>();
+        return fault.IsOfFile;
     }
 
     public override JsonNode? Rooted(JsonNode? node, string directory) =>

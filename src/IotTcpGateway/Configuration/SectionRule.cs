@@ -75,7 +75,7 @@ internal sealed class SectionRule<T> : Rule<T>
                 faults.Add(Unknown(name.Length == 0 ? prefix + "\"\"" : prefix + name, name, Keys));
         }
 
-        return faults.Count == before;
+        return !faults.Skip(before).Any(fault => !fault.IsOfFile);
     }
 
     public override JsonNode FromText(string text)

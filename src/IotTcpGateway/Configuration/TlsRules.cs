@@ -36,7 +36,7 @@ internal static class TlsRules
         else if (tls.Crl is not null && tls.ClientCa is null)
             yield return new ConfigurationFault($"{path}.tls.crl", "without authorities nothing is revoked", "name them in tls.clientCa, or leave it out");
         else if (WhyUnusable(tls) is { } e)
-            yield return new ConfigurationFault($"{path}.tls.{e.Key}", $"{e.File}: {e.Why}", e.Remedy);
+            yield return new ConfigurationFault($"{path}.tls.{e.Key}", $"{e.File}: {e.Why}", e.Remedy) { IsOfFile = true };
     }
 
     private static TlsFileException? WhyUnusable(ListenerTlsOptions tls)

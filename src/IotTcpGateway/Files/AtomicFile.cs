@@ -32,10 +32,10 @@ internal static partial class AtomicFile
         using (var file = new FileStream(beside, options))
         {
             file.Write(content);
+            TakeOwnerOf(File.Exists(path) ? path : directory, file.SafeFileHandle, beside);
             Sync(file.SafeFileHandle, beside);
         }
 
-        TakeOwnerOf(File.Exists(path) ? path : directory, beside);
         File.Move(beside, path, overwrite: true);
         using SafeFileHandle handle = OpenDirectory(directory);
         Sync(handle, directory);
@@ -75,20 +75,24 @@ internal static partial class AtomicFile
             throw new IOException($"{path} cannot be synced: {Why()}");
     }
 
-    /// <summary>Gives a file the owner and group of another, or of a directory; only root can, for others it is theirs.</summary>
+    /// <summary>
+    /// Gives a new file the owner and group of another, or of a directory; only root can, for others it is theirs. By its
+    /// descriptor: by its name, whoever owns the directory could have another file given to him.
+    /// </summary>
     /// <exception cref="IOException">It cannot be done.</exception>
-    public static unsafe void TakeOwnerOf(string model, string path)
+    public static unsafe void TakeOwnerOf(string model, SafeFileHandle file, string path)
     {
         // statx(2): stx_uid and stx_gid at bytes 20 and 24 of a 256-byte structure, on every architecture.
         byte* status = stackalloc byte[256];
         const int currentDirectory = -100;
+        const int ofTheLinkItself = 0x100;
         const uint basicStats = 0x7FF;
-        if (Status(currentDirectory, model, 0, basicStats, status) != 0)
+        if (Status(currentDirectory, model, ofTheLinkItself, basicStats, status) != 0)
             throw new IOException($"{model} cannot be looked at: {Why()}");
         uint user = *(uint*)(status + 20);
         uint group = *(uint*)(status + 24);
         // Only root can give a file away; for anybody else the file is his already, and stays so.
-        if (Environment.IsPrivilegedProcess && ChangeOwner(path, user, group) != 0)
+        if (Environment.IsPrivilegedProcess && ChangeOwner(file, user, group) != 0)
             throw new IOException($"the owner of {path} cannot be set: {Why()}");
     }
 
@@ -103,6 +107,6 @@ internal static partial class AtomicFile
     [LibraryImport("libc", EntryPoint = "statx", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
     private static unsafe partial int Status(int directory, string path, int flags, uint mask, byte* status);
 
-    [LibraryImport("libc", EntryPoint = "chown", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
-    private static partial int ChangeOwner(string path, uint user, uint group);
+    [LibraryImport("libc", EntryPoint = "fchown", SetLastError = true)]
+    private static partial int ChangeOwner(SafeFileHandle file, uint user, uint group);
 }

@@ -8,7 +8,8 @@ namespace IotTcpGateway.Files;
 /// <summary>A file that one process holds at a time; the others wait for their turn.</summary>
 internal static partial class FileLock
 {
-    private const int ReadWriteCreateCloseOnExec = 0x80042;
+    private const int CreateNewCloseOnExec = 0x800C2;
+    private const int ReadWriteCloseOnExec = 0x80002;
     private const int OwnerOnly = 0x180;
     private const int ReadCloseOnExec = 0x80000;
     private const int Shared = 1;
@@ -17,6 +18,7 @@ internal static partial class FileLock
     private const int Interrupted = 4;
     private const int WouldBlock = 11;
     private const int NoEntry = 2;
+    private const int Exists = 17;
     private const int AttemptsMax = 10_000;
 
     /// <summary>Waits for the lock; disposing the answer gives it back, and so does the end of the process.</summary>
@@ -62,14 +64,40 @@ internal static partial class FileLock
 
     private static SafeFileHandle OpenOrMake(string path)
     {
-        // Not a FileStream: it takes a lock of its own that does not wait but fails.
-        int descriptor = Open(path, ReadWriteCreateCloseOnExec, OwnerOnly);
-        if (descriptor < 0)
-            throw new IOException($"{path} cannot be opened: {Why()}");
-        var file = new SafeFileHandle(descriptor, ownsHandle: true);
-        // Made by root, it must not keep out the service's user, whose directory this is.
-        AtomicFile.TakeOwnerOf(Path.GetDirectoryName(Path.GetFullPath(path))!, path);
-        return file;
+        for (int attempt = 0; attempt < AttemptsMax; attempt++)
+        {
+            // Not a FileStream: it takes a lock of its own that does not wait but fails.
+            int descriptor = Open(path, CreateNewCloseOnExec, OwnerOnly);
+            if (descriptor >= 0)
+                return Made(new SafeFileHandle(descriptor, ownsHandle: true), path);
+            if (Marshal.GetLastPInvokeError() != Exists)
+                throw new IOException($"{path} cannot be opened: {Why()}");
+            if (new FileInfo(path).LinkTarget is not null)
+                throw new IOException($"{path} is a link, and a lock is none: look who made it, then remove it");
+            descriptor = Open(path, ReadWriteCloseOnExec, 0);
+            if (descriptor >= 0)
+                return new SafeFileHandle(descriptor, ownsHandle: true);
+            // Gone meanwhile: it is made anew.
+            if (Marshal.GetLastPInvokeError() != NoEntry)
+                throw new IOException($"{path} cannot be opened: {Why()}");
+        }
+
+        throw new IOException($"{path} comes and goes");
+    }
+
+    // Made by root, it must not keep out the service's user, whose directory this is.
+    private static SafeFileHandle Made(SafeFileHandle file, string path)
+    {
+        try
+        {
+            AtomicFile.TakeOwnerOf(Path.GetDirectoryName(Path.GetFullPath(path))!, file, path);
+            return file;
+        }
+        catch (IOException)
+        {
+            file.Dispose();
+            throw;
+        }
     }
 
     // False: somebody else has it, and we were not to wait.

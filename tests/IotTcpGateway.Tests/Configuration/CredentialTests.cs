@@ -34,7 +34,7 @@ public sealed class CredentialTests : IDisposable
             ConfigurationResult result = Read($"{key}=credential:some.secret");
             // What else the key wants, a user name beside a password say, is not the matter here.
             Assert.DoesNotContain(result.Faults, fault => fault.Path == key);
-            Assert.DoesNotContain(result.Faults, fault => fault.IsOfCredential);
+            Assert.DoesNotContain(result.Faults, fault => fault.IsOfFile);
         }
     }
 
@@ -62,21 +62,34 @@ public sealed class CredentialTests : IDisposable
     [Fact]
     public void Read_CredentialThatWasNotLoaded_SaysHowToLoadIt()
     {
-        ConfigurationFault fault = Assert.Single(Read("mqtt.tls.key=credential:tls-key").Faults);
-        Assert.Equal("mqtt.tls.key", fault.Path);
+        ConfigurationFault fault = Assert.Single(Read("mqtt.tls.ca=credential:tls-key").Faults);
+        Assert.Equal("mqtt.tls.ca", fault.Path);
         Assert.Contains(Path.Combine(directory.FullName, "tls-key"), fault.Problem);
         Assert.Contains("LoadCredential=tls-key:FILE", fault.Remedy);
-        Assert.True(fault.IsOfCredential);
+        Assert.True(fault.IsOfFile);
     }
 
     [Fact]
     public void Read_CredentialOutsideOfTheService_SaysSo()
     {
         Environment.SetEnvironmentVariable(Variable, null);
-        ConfigurationResult result = Read("mqtt.tls.key=credential:tls-key", "devices.file=keys.json");
+        ConfigurationResult result = Read("mqtt.tls.ca=credential:tls-key", "devices.file=keys.json");
         Assert.Contains(Variable, Assert.Single(result.Faults).Problem);
-        Assert.Null(result.FaultBesidesCredentials);
+        Assert.Null(result.FaultBesidesFiles);
         Assert.Equal(Path.GetFullPath("keys.json"), result.Configuration.Devices.File);
+    }
+
+    [Fact]
+    public void Read_CredentialOfAListener_TheListenerIsUnderstoodAllTheSame()
+    {
+        Environment.SetEnvironmentVariable(Variable, null);
+        ConfigurationResult result = Read(
+            "listeners.0.endpoint=0.0.0.0:7000", "listeners.0.tls.certificate=/nowhere.pem", "listeners.0.tls.key=credential:tls-key");
+        Assert.NotEmpty(result.Faults);
+        Assert.Null(result.FaultBesidesFiles);
+        Assert.Equal("0.0.0.0:7000", Assert.Single(result.Configuration.Listeners).Endpoint);
+        Assert.NotNull(result.Configuration.Listeners[0].Tls);
+        Assert.NotEmpty(result.Configuration.Gateway.Id);
     }
 
     [Theory]
@@ -91,7 +104,7 @@ public sealed class CredentialTests : IDisposable
     {
         ConfigurationFault fault = Assert.Single(Read("mqtt.tls.ca=credential:" + name).Faults);
         Assert.Contains("cannot be the name of a credential", fault.Problem);
-        Assert.False(fault.IsOfCredential);
+        Assert.False(fault.IsOfFile);
     }
 
     [Theory]

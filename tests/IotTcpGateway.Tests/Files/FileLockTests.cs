@@ -61,4 +61,17 @@ public sealed class FileLockTests : IDisposable
         using SafeFileHandle? taken = FileLock.TryTake(FilePath);
         Assert.NotNull(taken);
     }
+
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void Take_LinkInItsPlace_IsRefusedAndWhatItPointsAtIsLeftAlone(bool isThere)
+    {
+        string elsewhere = Path.Combine(folder.FullName, "elsewhere");
+        if (isThere)
+            File.WriteAllText(elsewhere, "kept");
+        File.CreateSymbolicLink(FilePath, elsewhere);
+        Assert.Contains("is a link", Assert.Throws<IOException>(() => FileLock.TryTake(FilePath)).Message, StringComparison.Ordinal);
+        Assert.Equal(isThere, File.Exists(elsewhere));
+    }
 }
