@@ -1,10 +1,9 @@
 using System.CommandLine;
 using System.Net.Sockets;
 using System.Text.Json;
-
 using IotTcpGateway.Buffer;
-using IotTcpGateway.Journal;
 using IotTcpGateway.Health;
+using IotTcpGateway.Journal;
 
 namespace IotTcpGateway.Cli;
 

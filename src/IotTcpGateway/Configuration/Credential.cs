@@ -22,13 +22,15 @@ internal static class Credential
         if (Environment.GetEnvironmentVariable(DirectoryVariable) is not { Length: > 0 } directory)
         {
             return new ConfigurationFault(path, $"{text} is given by systemd to the service alone ({DirectoryVariable} is not set)",
-                $"load it with LoadCredential={name}:FILE in the unit, or name a file") { IsOfFile = true };
+                $"load it with LoadCredential={name}:FILE in the unit, or name a file")
+            { IsOfFile = true };
         }
 
         file = Path.Combine(directory, name);
         return File.Exists(file)
             ? null
             : new ConfigurationFault(path, $"systemd was not told of {text} (there is no {file})",
-                $"load it with LoadCredential={name}:FILE in the unit") { IsOfFile = true };
+                $"load it with LoadCredential={name}:FILE in the unit")
+            { IsOfFile = true };
     }
 }

@@ -1,10 +1,8 @@
 using IotTcpGateway.Buffer;
 using IotTcpGateway.Commands;
-using IotTcpGateway.Forward.Payloads;
 using IotTcpGateway.Escaping;
-
+using IotTcpGateway.Forward.Payloads;
 using Microsoft.Extensions.Logging;
-
 using MQTTnet;
 
 namespace IotTcpGateway.Forward;

@@ -1,12 +1,9 @@
 using System.Net.Sockets;
-
-using IotTcpGateway.Forward;
 using IotTcpGateway.Escaping;
-
+using IotTcpGateway.Forward;
 using MQTTnet.Exceptions;
 using MQTTnet.Packets;
 using MQTTnet.Protocol;
-
 using Xunit;
 
 namespace IotTcpGateway.Tests.Forward;
